@@ -1,0 +1,58 @@
+# profiles: user and account profiles inside PostgreSQL
+#
+#   make demo        profiles of real events in a throw-away cluster
+#   make demo-stop   removes that cluster
+#   make check       builds, and runs all tests in throw-away clusters
+#   make, make install, make installcheck    as with any extension
+
+ifneq ($(filter check demo demo-stop,$(MAKECMDGOALS)),)
+
+# These install what is missing, PostgreSQL included, so they come before PGXS.
+.PHONY: check demo demo-stop
+check:
+	@bash test/check.sh
+demo:
+	@bash examples/demo.sh
+demo-stop:
+	@bash examples/demo.sh stop
+
+else
+
+EXTENSION = profiles
+EXTVERSION = 0.1.0
+
+MODULE_big = profiles
+OBJS = \
+	src/expression.o \
+	src/first_last.o \
+	src/fold.o \
+	src/pinned.o \
+	src/procedure.o \
+	src/profile_agg.o \
+	src/profile_build.o \
+	src/profile_io.o \
+	src/profile_ops.o \
+	src/profiles.o \
+	src/rights.o \
+	src/value_text.o
+
+PARTS = $(sort $(wildcard sql/parts/*.sql))
+DATA_built = sql/profiles--$(EXTVERSION).sql
+
+REGRESS = setup type aggregates first_last values property sources relations rebuild rights cleanup
+REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
+
+PG_CPPFLAGS = -I$(srcdir)/src
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(DATA_built): $(PARTS)
+	cat $(PARTS) > $@
+
+# any header may matter to any object
+$(OBJS): $(wildcard src/*.h)
+
+endif

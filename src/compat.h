@@ -1,0 +1,45 @@
+/*
+ * compat.h
+ *		Differences between the PostgreSQL versions that profiles supports.
+ *
+ * Every difference stands here once, with the version that made it and why we
+ * care; no other file tests PG_VERSION_NUM.
+ */
+#ifndef PROFILES_COMPAT_H
+#define PROFILES_COMPAT_H
+
+#include "fmgr.h"
+#include "nodes/nodes.h"
+
+#if PG_VERSION_NUM < 150000
+#error "profiles needs PostgreSQL 15 or later"
+#endif
+
+/*
+ * 16 brought soft errors for input functions.  Before, an input function can
+ * only throw, so the soft forms become the hard ones.
+ */
+#if PG_VERSION_NUM < 160000
+#define ereturn(context, dummy_value, ...) \
+	do { (void) (context); ereport(ERROR, __VA_ARGS__); return dummy_value; } while (0)
+
+static inline bool
+DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
+							int32 typmod, Node *escontext, Datum *result)
+{
+	(void) escontext;
+	*result = DirectFunctionCall3(func, CStringGetDatum(str),
+								  ObjectIdGetDatum(typioparam),
+								  Int32GetDatum(typmod));
+	return true;
+}
+#endif
+
+/* 17 moved the local transaction id into a struct of its own. */
+#if PG_VERSION_NUM >= 170000
+#define PROFILES_MY_LXID (MyProc->vxid.lxid)
+#else
+#define PROFILES_MY_LXID (MyProc->lxid)
+#endif
+
+#endif							/* PROFILES_COMPAT_H */

@@ -1,0 +1,74 @@
+/*
+ * pinned.c
+ *		The settings under which values become text, in one place.
+ *
+ * The same event must give the same bytes in every session and on every path,
+ * so mappings are evaluated, and values turned into text, under these settings
+ * whatever the session's are.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "profile.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/float.h"
+#include "utils/guc.h"
+#include "utils/pg_locale.h"
+
+static const struct
+{
+	const char *name;
+	const char *value;
+}			pinned[] = {
+	{"search_path", "pg_catalog, pg_temp"},
+	{"TimeZone", "UTC"},
+	{"DateStyle", "ISO, MDY"},
+	{"IntervalStyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"},
+	{"lc_monetary", "C"},
+	{"quote_all_identifiers", "off"}
+};
+
+/* Are they in force already?  Asked per value, so it reads the variables. */
+static bool
+settings_are_pinned(void)
+{
+	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_MDY &&
+		IntervalStyle == INTSTYLE_POSTGRES &&
+		extra_float_digits == 1 &&
+		bytea_output == BYTEA_OUTPUT_HEX &&
+		!quote_all_identifiers &&
+		strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0 &&
+		strcmp(locale_monetary, "C") == 0 &&
+		strcmp(namespace_search_path, "pg_catalog, pg_temp") == 0;
+}
+
+/*
+ * Pins the settings until profiles_unpin_settings() or the end of the
+ * (sub)transaction.  Returns what that function wants.
+ */
+int
+profiles_pin_settings(void)
+{
+	int			level;
+
+	if (settings_are_pinned())
+		return 0;
+	level = NewGUCNestLevel();
+	for (int i = 0; i < (int) lengthof(pinned); i++)
+		(void) set_config_option(pinned[i].name, pinned[i].value,
+								 PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+profiles_unpin_settings(int level)
+{
+	if (level != 0)
+		AtEOXact_GUC(true, level);
+}

@@ -1,0 +1,754 @@
+/*
+ * profile_build.c
+ *		The fold's algebra and the bytes of a profile.
+ *
+ * This file holds the only code that lays out or walks the bytes drawn in
+ * profile.h, the one comparison that decides which event is a group's evidence,
+ * and the one merge under every aggregate, operator and function.  It needs
+ * nothing of the executor, so that it can be fuzzed on its own.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
+#include "profile.h"
+#include "utils/memutils.h"
+
+#define PROFILE_UUID_TEXT	36
+#define PROFILE_UUID_BYTES	16
+#define PROFILE_HEADER		10	/* version, flags, first_seen */
+
+/*
+ * Well-known names are stored as one byte: position here plus one.
+ *
+ * Caution: part of the stored form.  Append only, 127 at most.
+ */
+static const char *const well_known[] = {
+	"name", "email", "application", PROFILE_SESSION,
+	"geo.country", "geo.region", "geo.city",
+	"device.type", "device.brand", "device.model",
+	"os.name", "os.version",
+	"browser.name", "browser.version",
+	"utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content",
+	"referrer", "plan", "account.id", "account.name",
+	"locale", "time_zone", "version", "service", "env"
+};
+
+/* ---------- names ---------- */
+
+/*
+ * Is this an attribute's name: [a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*, at most
+ * PROFILE_MAX_NAME bytes?
+ */
+bool
+profile_name_is_valid(const char *name, Size len)
+{
+	bool		start = true;
+
+	if (len == 0 || len > PROFILE_MAX_NAME)
+		return false;
+	for (Size i = 0; i < len; i++)
+	{
+		char		c = name[i];
+
+		if (c >= 'a' && c <= 'z')
+			start = false;
+		else if (!start && ((c >= '0' && c <= '9') || c == '_'))
+			continue;
+		else if (!start && c == '.')
+			start = true;
+		else
+			return false;
+	}
+	return !start;
+}
+
+/* A valid name close to an invalid one, palloc'd. */
+static char *
+profile_name_proposal(const char *name)
+{
+	char	   *result = palloc(PROFILE_MAX_NAME + 1);
+	int			n = 0;
+	bool		start = true;
+
+	for (const char *p = name; *p && n < PROFILE_MAX_NAME - 1; p++)
+	{
+		char		c = *p;
+
+		if (c >= 'A' && c <= 'Z')
+			c += 'a' - 'A';
+		if (c == '.')
+		{
+			if (!start)
+			{
+				result[n++] = c;
+				start = true;
+			}
+			continue;
+		}
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
+		{
+			/* one underscore for a run of anything else, none in front */
+			if (start || result[n - 1] == '_')
+				continue;
+			c = '_';
+		}
+		else if (start && c <= '9')
+			result[n++] = 'x';
+		result[n++] = c;
+		start = false;
+	}
+	while (n > 0 && (result[n - 1] == '_' || result[n - 1] == '.'))
+		n--;
+	result[n] = '\0';
+	return n > 0 ? result : pstrdup("attribute_1");
+}
+
+/* Refuses a name that is no attribute's, with a HINT that proposes one. */
+void
+profile_name_error(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("\"%s\" is not a valid name of an attribute", name),
+			 errdetail("Names are parts of lower-case letters, digits and underscores, each beginning with a letter, joined by dots, at most %d bytes in all.",
+					   PROFILE_MAX_NAME),
+			 errhint("Try \"%s\".", profile_name_proposal(name))));
+}
+
+bool
+profile_is_session(ProfileString name)
+{
+	return name.len == strlen(PROFILE_SESSION) &&
+		memcmp(name.data, PROFILE_SESSION, name.len) == 0;
+}
+
+/* Length of the part before the first dot, which names the group. */
+int
+profile_group_prefix(ProfileString name)
+{
+	const char *dot = memchr(name.data, '.', name.len);
+
+	return dot ? dot - name.data : (int) name.len;
+}
+
+/*
+ * Orders attributes' names by their groups; 0 means the same group.
+ *
+ * The dot sorts before every other character of a name, so this agrees with
+ * the byte order of full names.  "session" itself is a group of its own, in
+ * front of any "session.x".
+ */
+int
+profile_group_cmp(ProfileString a, ProfileString b)
+{
+	int			c;
+
+	c = profile_string_cmp(profile_string(a.data, profile_group_prefix(a)),
+						   profile_string(b.data, profile_group_prefix(b)));
+	if (c != 0)
+		return c;
+	return (int) profile_is_session(b) - (int) profile_is_session(a);
+}
+
+/* ---------- the algebra ---------- */
+
+static int
+count_known(int nmembers, const ProfileString *values)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nmembers; i++)
+		n += values[i].data != NULL;
+	return n;
+}
+
+/*
+ * Compares two evidences of one group for an end: negative if a is to be kept,
+ * positive if b is, 0 only if they are the same in every byte.
+ *
+ * Both have the same members.  The order is total, which is what makes the
+ * merge associative, commutative and idempotent: the earlier (first) or later
+ * (last) time; more known members; member by member the smaller (first) or
+ * greater (last) bytes, NULL being smaller than any value; a session before
+ * none; the smaller (first) or greater (last) session.
+ */
+int
+profile_evidence_cmp(ProfileEnd end, int nmembers,
+					 const ProfileEvidence *a, const ProfileEvidence *b)
+{
+	int			sign = end == PROFILE_FIRST ? 1 : -1;
+	int			c;
+
+	if (a->at != b->at)
+		return a->at < b->at ? -sign : sign;
+
+	c = count_known(nmembers, b->values) - count_known(nmembers, a->values);
+	if (c != 0)
+		return c;
+
+	for (int i = 0; i < nmembers; i++)
+	{
+		const ProfileString *x = &a->values[i];
+		const ProfileString *y = &b->values[i];
+
+		if (x->data == NULL || y->data == NULL)
+			c = (x->data != NULL) - (y->data != NULL);
+		else
+			c = profile_string_cmp(*x, *y);
+		if (c != 0)
+			return c < 0 ? -sign : sign;
+	}
+
+	if (a->session.data == NULL || b->session.data == NULL)
+		return (b->session.data != NULL) - (a->session.data != NULL);
+	c = profile_string_cmp(a->session, b->session);
+	return c < 0 ? -sign : c > 0 ? sign : 0;
+}
+
+/*
+ * Merges one group that both sides know.
+ *
+ * The members of the result are those that its two evidences know, which may
+ * be fewer than the union of both sides.
+ */
+static void
+merge_group(const ProfileGroup *a, const ProfileGroup *b, ProfileGroup *result)
+{
+	int			nmax = a->nmembers + b->nmembers;
+	ProfileString *names = palloc(nmax * sizeof(ProfileString));
+	ProfileString *values = palloc0(4 * nmax * sizeof(ProfileString));
+	ProfileEvidence side[2][2];
+	const ProfileGroup *groups[2] = {a, b};
+	int			pos[2] = {0, 0};
+	int			n = 0;
+
+	for (int s = 0; s < 2; s++)
+	{
+		side[s][PROFILE_FIRST] = groups[s]->first;
+		side[s][PROFILE_LAST] = groups[s]->last;
+		side[s][PROFILE_FIRST].values = values + (2 * s) * nmax;
+		side[s][PROFILE_LAST].values = values + (2 * s + 1) * nmax;
+	}
+
+	/* line both sides up over the union of their members */
+	while (pos[0] < a->nmembers || pos[1] < b->nmembers)
+	{
+		int			c;
+
+		if (pos[0] == a->nmembers)
+			c = 1;
+		else if (pos[1] == b->nmembers)
+			c = -1;
+		else
+			c = profile_string_cmp(a->names[pos[0]], b->names[pos[1]]);
+
+		names[n] = c <= 0 ? a->names[pos[0]] : b->names[pos[1]];
+		for (int s = 0; s < 2; s++)
+		{
+			if (s == 0 ? c > 0 : c < 0)
+				continue;
+			side[s][PROFILE_FIRST].values[n] = groups[s]->first.values[pos[s]];
+			side[s][PROFILE_LAST].values[n] = groups[s]->last.values[pos[s]];
+			pos[s]++;
+		}
+		n++;
+	}
+
+	result->first = profile_evidence_cmp(PROFILE_FIRST, n,
+										 &side[0][PROFILE_FIRST],
+										 &side[1][PROFILE_FIRST]) <= 0
+		? side[0][PROFILE_FIRST] : side[1][PROFILE_FIRST];
+	result->last = profile_evidence_cmp(PROFILE_LAST, n,
+										&side[0][PROFILE_LAST],
+										&side[1][PROFILE_LAST]) <= 0
+		? side[0][PROFILE_LAST] : side[1][PROFILE_LAST];
+
+	result->names = names;
+	result->nmembers = 0;
+	for (int i = 0; i < n; i++)
+	{
+		int			m = result->nmembers;
+
+		if (result->first.values[i].data == NULL &&
+			result->last.values[i].data == NULL)
+			continue;
+		result->names[m] = names[i];
+		result->first.values[m] = result->first.values[i];
+		result->last.values[m] = result->last.values[i];
+		result->nmembers++;
+	}
+}
+
+/*
+ * a || b: the one merge under every aggregate, operator and function.
+ *
+ * The result's arrays are palloc'd or shared with a and b; its strings are
+ * those of a and b.
+ */
+void
+profile_merge(const ProfileContent *a, const ProfileContent *b,
+			  ProfileContent *result)
+{
+	int			i = 0;
+	int			j = 0;
+
+	result->first_seen = Min(a->first_seen, b->first_seen);
+	result->last_seen = Max(a->last_seen, b->last_seen);
+	result->ngroups = 0;
+	result->groups = palloc((a->ngroups + b->ngroups + 1) * sizeof(ProfileGroup));
+
+	while (i < a->ngroups || j < b->ngroups)
+	{
+		ProfileGroup *group = &result->groups[result->ngroups++];
+		int			c;
+
+		if (i == a->ngroups)
+			c = 1;
+		else if (j == b->ngroups)
+			c = -1;
+		else
+			c = profile_group_cmp(a->groups[i].names[0], b->groups[j].names[0]);
+
+		if (c < 0)
+			*group = a->groups[i++];
+		else if (c > 0)
+			*group = b->groups[j++];
+		else
+			merge_group(&a->groups[i++], &b->groups[j++], group);
+	}
+}
+
+/* ---------- bytes: writing ---------- */
+
+static inline int
+varint_size(uint64 value)
+{
+	return value == 0 ? 1 : (pg_leftmost_one_pos64(value) + 7) / 7;
+}
+
+static inline unsigned char *
+put_varint(unsigned char *p, uint64 value)
+{
+	while (value >= 0x80)
+	{
+		*p++ = (unsigned char) (value | 0x80);
+		value >>= 7;
+	}
+	*p++ = (unsigned char) value;
+	return p;
+}
+
+static inline int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+/* Packs a UUID in lower-case text form; false if the string is no such. */
+static bool
+pack_uuid(ProfileString s, unsigned char *packed)
+{
+	int			n = 0;
+
+	if (s.len != PROFILE_UUID_TEXT)
+		return false;
+	for (int i = 0; i < PROFILE_UUID_TEXT;)
+	{
+		int			hi;
+		int			lo;
+
+		if (i == 8 || i == 13 || i == 18 || i == 23)
+		{
+			if (s.data[i++] != '-')
+				return false;
+			continue;
+		}
+		hi = hex_value(s.data[i]);
+		lo = hex_value(s.data[i + 1]);
+		if (hi < 0 || lo < 0)
+			return false;
+		packed[n++] = (unsigned char) (hi << 4 | lo);
+		i += 2;
+	}
+	return true;
+}
+
+static void
+unpack_uuid(const unsigned char *packed, char *text)
+{
+	static const char hex[] = "0123456789abcdef";
+	int			n = 0;
+
+	for (int i = 0; i < PROFILE_UUID_BYTES; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			text[n++] = '-';
+		text[n++] = hex[packed[i] >> 4];
+		text[n++] = hex[packed[i] & 15];
+	}
+}
+
+/* 1-based code of a well-known name, 0 for any other. */
+static int
+name_code(ProfileString name)
+{
+	for (int i = 0; i < (int) lengthof(well_known); i++)
+	{
+		if (well_known[i][0] == name.data[0] &&
+			strlen(well_known[i]) == name.len &&
+			memcmp(well_known[i], name.data, name.len) == 0)
+			return i + 1;
+	}
+	return 0;
+}
+
+/* Numbers the distinct strings of a profile in the order of first reference. */
+typedef struct StringTable
+{
+	ProfileString *strings;
+	uint32		nstrings;
+	uint32	   *slots;			/* open addressing; 0 is free, k is string k */
+	uint32		mask;
+	Size		size;			/* bytes that the strings will take */
+} StringTable;
+
+static uint32
+string_number(StringTable *table, ProfileString s)
+{
+	unsigned char packed[PROFILE_UUID_BYTES];
+	uint32		slot;
+
+	if (s.data == NULL)
+		return 0;
+	slot = hash_bytes((const unsigned char *) s.data, s.len) & table->mask;
+	while (table->slots[slot] != 0)
+	{
+		if (profile_string_eq(table->strings[table->slots[slot] - 1], s))
+			return table->slots[slot];
+		slot = (slot + 1) & table->mask;
+	}
+	table->strings[table->nstrings++] = s;
+	table->slots[slot] = table->nstrings;
+	if (pack_uuid(s, packed))
+		table->size += 1 + PROFILE_UUID_BYTES;
+	else
+		table->size += varint_size((uint64) s.len * 2) + s.len;
+	return table->nstrings;
+}
+
+/*
+ * The bytes of a content, as a palloc'd varlena.
+ *
+ * The content must have passed profile_check(), or come from profile_merge()
+ * or the aggregate's state, which keep its rules.
+ */
+struct varlena *
+profile_build(const ProfileContent *content)
+{
+	StringTable table = {0};
+	uint32		nrefs = 0;
+	uint32	   *refs;
+	uint32		ref = 0;
+	Size		size = PROFILE_HEADER;
+	int			nattributes = 0;
+	struct varlena *result;
+	unsigned char *p;
+	uint64		bits;
+
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		nrefs += 2 * (1 + content->groups[g].nmembers);
+		nattributes += content->groups[g].nmembers;
+	}
+	if (nattributes > PROFILE_MAX_ATTRIBUTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a profile can have at most %d attributes",
+						PROFILE_MAX_ATTRIBUTES)));
+
+	refs = palloc(nrefs * sizeof(uint32) + 1);
+	table.strings = palloc(nrefs * sizeof(ProfileString) + 1);
+	table.mask = pg_nextpower2_32(2 * nrefs + 8) - 1;
+	table.slots = palloc0((table.mask + 1) * sizeof(uint32));
+
+	/* first pass: number the strings, add up the size */
+	size += varint_size((uint64) content->last_seen - (uint64) content->first_seen);
+	size += varint_size(content->ngroups);
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		const ProfileGroup *group = &content->groups[g];
+
+		size += varint_size(group->nmembers);
+		size += varint_size((uint64) group->first.at - (uint64) content->first_seen);
+		size += varint_size((uint64) content->last_seen - (uint64) group->last.at);
+		for (int m = 0; m < group->nmembers; m++)
+			size += name_code(group->names[m]) ? 1 : 2 + group->names[m].len;
+		for (int end = PROFILE_FIRST; end <= PROFILE_LAST; end++)
+		{
+			const ProfileEvidence *e = end == PROFILE_FIRST ? &group->first : &group->last;
+
+			refs[ref++] = string_number(&table, e->session);
+			for (int m = 0; m < group->nmembers; m++)
+				refs[ref++] = string_number(&table, e->values[m]);
+		}
+	}
+	for (uint32 i = 0; i < nrefs; i++)
+		size += varint_size(refs[i]);
+	size += varint_size(table.nstrings) + table.size;
+
+	if (size > PROFILE_MAX_SIZE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("profile of %zu bytes is too large", size),
+				 errdetail("A profile can have at most %d bytes.", PROFILE_MAX_SIZE),
+				 errhint("Shorten the longest attributes in the mapping, for example with left(value, 1000).")));
+
+	/* second pass: write */
+	result = palloc(VARHDRSZ + size);
+	SET_VARSIZE(result, VARHDRSZ + size);
+	p = (unsigned char *) VARDATA(result);
+	*p++ = PROFILE_VERSION;
+	*p++ = 0;
+	bits = (uint64) content->first_seen ^ (UINT64CONST(1) << 63);
+	for (int shift = 56; shift >= 0; shift -= 8)
+		*p++ = (unsigned char) (bits >> shift);
+	p = put_varint(p, (uint64) content->last_seen - (uint64) content->first_seen);
+
+	p = put_varint(p, table.nstrings);
+	for (uint32 i = 0; i < table.nstrings; i++)
+	{
+		ProfileString s = table.strings[i];
+
+		if (pack_uuid(s, p + 1))
+		{
+			*p = 1;
+			p += 1 + PROFILE_UUID_BYTES;
+		}
+		else
+		{
+			p = put_varint(p, (uint64) s.len * 2);
+			memcpy(p, s.data, s.len);
+			p += s.len;
+		}
+	}
+
+	p = put_varint(p, content->ngroups);
+	ref = 0;
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		const ProfileGroup *group = &content->groups[g];
+
+		p = put_varint(p, group->nmembers);
+		for (int m = 0; m < group->nmembers; m++)
+		{
+			ProfileString name = group->names[m];
+			int			code = name_code(name);
+
+			*p++ = (unsigned char) code;
+			if (code == 0)
+			{
+				*p++ = (unsigned char) name.len;
+				memcpy(p, name.data, name.len);
+				p += name.len;
+			}
+		}
+		p = put_varint(p, (uint64) group->first.at - (uint64) content->first_seen);
+		for (int i = 0; i <= group->nmembers; i++)
+			p = put_varint(p, refs[ref++]);
+		p = put_varint(p, (uint64) content->last_seen - (uint64) group->last.at);
+		for (int i = 0; i <= group->nmembers; i++)
+			p = put_varint(p, refs[ref++]);
+	}
+	Assert(p == (unsigned char *) VARDATA(result) + size);
+
+	pfree(refs);
+	pfree(table.strings);
+	pfree(table.slots);
+	return result;
+}
+
+/* ---------- bytes: reading ---------- */
+
+typedef struct Reader
+{
+	const unsigned char *p;
+	const unsigned char *end;
+	bool		failed;
+} Reader;
+
+static inline Size
+bytes_left(const Reader *r)
+{
+	return r->end - r->p;
+}
+
+static inline uint64
+get_varint(Reader *r)
+{
+	uint64		value = 0;
+
+	for (int shift = 0; shift < 64; shift += 7)
+	{
+		unsigned char c;
+
+		if (r->p == r->end)
+			break;
+		c = *r->p++;
+		/* the tenth byte has room for one bit */
+		if (shift == 63 && c > 1)
+			break;
+		value |= (uint64) (c & 0x7F) << shift;
+		if (c < 0x80)
+			return value;
+	}
+	r->failed = true;
+	return 0;
+}
+
+/* A count of things that take at least "least" bytes each. */
+static inline uint32
+get_count(Reader *r, Size least)
+{
+	uint64		n = get_varint(r);
+
+	if (n > bytes_left(r) / least)
+	{
+		r->failed = true;
+		return 0;
+	}
+	return (uint32) n;
+}
+
+static ProfileString
+get_reference(Reader *r, const ProfileString *strings, uint32 nstrings)
+{
+	uint64		ref = get_varint(r);
+
+	if (ref > nstrings)
+	{
+		r->failed = true;
+		ref = 0;
+	}
+	return ref == 0 ? profile_string(NULL, 0) : strings[ref - 1];
+}
+
+static void
+get_evidence(Reader *r, ProfileEvidence *e, int nmembers,
+			 const ProfileString *strings, uint32 nstrings)
+{
+	e->session = get_reference(r, strings, nstrings);
+	for (int m = 0; m < nmembers; m++)
+		e->values[m] = get_reference(r, strings, nstrings);
+}
+
+/*
+ * Reads the bytes of a profile.  Returns NULL, or what is wrong with them.
+ *
+ * Never reads outside the value and never allocates more than a small multiple
+ * of it, whatever the bytes are.  That the content keeps the rules is for
+ * profile_check() to say.  Strings of the content point into the value, which
+ * must stay, or are palloc'd like the arrays.
+ */
+const char *
+profile_decode(const struct varlena *value, ProfileContent *content)
+{
+	Reader		r;
+	uint32		nstrings;
+	ProfileString *strings;
+	uint64		bits = 0;
+	char	   *uuids;
+	int			nattributes = 0;
+
+	r.p = (const unsigned char *) VARDATA_ANY(value);
+	r.end = r.p + VARSIZE_ANY_EXHDR(value);
+	r.failed = false;
+
+	if (bytes_left(&r) < PROFILE_HEADER)
+		return "too short";
+	if (r.p[0] != PROFILE_VERSION)
+		return "unknown version";
+	if (r.p[1] & PROFILE_FLAGS_RESERVED)
+		return "reserved bits are set";
+	for (int i = 2; i < PROFILE_HEADER; i++)
+		bits = bits << 8 | r.p[i];
+	r.p += PROFILE_HEADER;
+	content->first_seen = (TimestampTz) (bits ^ (UINT64CONST(1) << 63));
+	content->last_seen = (TimestampTz) ((uint64) content->first_seen + get_varint(&r));
+
+	nstrings = get_count(&r, 1);
+	if (nstrings > 4 * PROFILE_MAX_ATTRIBUTES)
+		return "too many strings";
+	strings = palloc(nstrings * sizeof(ProfileString) + 1);
+	uuids = palloc(Min(nstrings, bytes_left(&r) / (1 + PROFILE_UUID_BYTES)) *
+				   PROFILE_UUID_TEXT + 1);
+	for (uint32 i = 0; i < nstrings; i++)
+	{
+		uint64		len = get_varint(&r);
+		bool		uuid = (len & 1) != 0;
+
+		len = uuid ? PROFILE_UUID_BYTES : len / 2;
+		if (r.failed || len > bytes_left(&r))
+			return "a string goes beyond the end";
+		strings[i] = profile_string((const char *) r.p, len);
+		if (uuid)
+		{
+			unpack_uuid(r.p, uuids);
+			strings[i] = profile_string(uuids, PROFILE_UUID_TEXT);
+			uuids += PROFILE_UUID_TEXT;
+		}
+		r.p += len;
+	}
+
+	content->ngroups = get_count(&r, 8);
+	content->groups = palloc(content->ngroups * sizeof(ProfileGroup) + 1);
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		ProfileGroup *group = &content->groups[g];
+
+		group->nmembers = get_count(&r, 3);
+		nattributes += group->nmembers;
+		if (r.failed || group->nmembers == 0)
+			return "a group has no members";
+		if (nattributes > PROFILE_MAX_ATTRIBUTES)
+			return "too many attributes";
+		group->names = palloc(3 * group->nmembers * sizeof(ProfileString));
+		group->first.values = group->names + group->nmembers;
+		group->last.values = group->first.values + group->nmembers;
+		for (int m = 0; m < group->nmembers; m++)
+		{
+			Size		len;
+
+			if (bytes_left(&r) < 2)
+				return "a name goes beyond the end";
+			if (*r.p != 0)
+			{
+				if (*r.p > lengthof(well_known))
+					return "unknown name code";
+				group->names[m] = profile_string(well_known[*r.p - 1],
+												 strlen(well_known[*r.p - 1]));
+				r.p++;
+				continue;
+			}
+			len = r.p[1];
+			r.p += 2;
+			if (len > bytes_left(&r))
+				return "a name goes beyond the end";
+			group->names[m] = profile_string((const char *) r.p, len);
+			r.p += len;
+		}
+		group->first.at = (TimestampTz) ((uint64) content->first_seen + get_varint(&r));
+		get_evidence(&r, &group->first, group->nmembers, strings, nstrings);
+		group->last.at = (TimestampTz) ((uint64) content->last_seen - get_varint(&r));
+		get_evidence(&r, &group->last, group->nmembers, strings, nstrings);
+	}
+	if (r.failed)
+		return "a number or reference is out of range";
+	if (r.p != r.end)
+		return "extra bytes at the end";
+	return NULL;
+}

@@ -1,0 +1,31 @@
+/*
+ * profiles.c
+ *		Module magic and settings.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "upkeep.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+int			profiles_future_tolerance = SECS_PER_DAY;
+
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("profiles.future_tolerance",
+							"How far in the future an event's time may lie.",
+							"Later events are held, and folded once they are due.",
+							&profiles_future_tolerance,
+							SECS_PER_DAY, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	MarkGUCPrefixReserved("profiles");
+}
