@@ -1,0 +1,233 @@
+-- The relations for SQL and BI, made at run time so that they are ordinary
+-- objects: dumped, granted, seen by tools.
+
+CREATE FUNCTION profiles._storage(kind text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN kind || '_profile';
+COMMENT ON FUNCTION profiles._storage(text) IS 'Internal: name of the table that stores a kind''s profiles.';
+
+CREATE FUNCTION profiles._relation(kind text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN kind || 's';
+COMMENT ON FUNCTION profiles._relation(text) IS 'Internal: name of the view that shows a kind''s profiles.';
+
+-- The one rule for which accessor shows an attribute.
+CREATE FUNCTION profiles._accessor(place text, attribute text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN place || CASE WHEN split_part(attribute, '.', 1) IN ('geo', 'device', 'os', 'browser')
+                         THEN '_attribute' ELSE '_known' END;
+COMMENT ON FUNCTION profiles._accessor(text, text) IS 'Internal: accessor that shows an attribute at an end: that of the first or last session for geo, device, os and browser, the known one for all others.';
+
+-- Columns of the storage table beside key and profile: those that always exist,
+-- then a pair for each further attribute.
+CREATE FUNCTION profiles._columns(kind text, attributes text[])
+    RETURNS TABLE (column_name text, attribute text, definition text, description text)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT kind || '_email', 'email', 'text GENERATED ALWAYS AS (profiles.last_known(profile, ''email'')) STORED',
+           'Latest known e-mail address.'
+    WHERE kind = 'user'
+    UNION ALL
+    SELECT kind || '_name', 'name', 'text GENERATED ALWAYS AS (profiles.last_known(profile, ''name'')) STORED',
+           'Latest known name.'
+    UNION ALL
+    SELECT place || '_seen', NULL,
+           format('timestamptz GENERATED ALWAYS AS (profiles.%s_seen(profile)) STORED', place),
+           format('Time of the %s event.', place)
+    FROM unnest(ARRAY['first', 'last']) AS place
+    UNION ALL
+    SELECT replace(f.pattern, '*', e.place), f.attribute,
+           format('text GENERATED ALWAYS AS (profiles.%s(profile, %L)) STORED',
+                  profiles._accessor(e.place, f.attribute), f.attribute),
+           CASE WHEN profiles._accessor(e.place, f.attribute) LIKE '%_known'
+                THEN format('%s known %s.', CASE e.place WHEN 'first' THEN 'Earliest' ELSE 'Latest' END, f.what)
+                ELSE format('%s in the %s session.', upper(left(f.what, 1)) || substr(f.what, 2), e.place) END
+    FROM (SELECT * FROM (VALUES
+              (1, '*_seen_application', 'application', 'application'),
+              (2, '*_city', 'geo.city', 'city'),
+              (3, '*_seen_country', 'geo.country', 'country, as its code'),
+              (4, '*_region', 'geo.region', 'region'),
+              (5, '*_device_type', 'device.type', 'type of device'),
+              (6, '*_os_name', 'os.name', 'operating system'),
+              (7, '*_os_version', 'os.version', 'version of the operating system'),
+              (8, '*_browser_name', 'browser.name', 'browser'),
+              (9, '*_browser_version', 'browser.version', 'version of the browser'))
+              AS fixed (position, pattern, attribute, what)
+          UNION ALL
+          SELECT 9 + a.position::int, '*_' || replace(a.attribute, '.', '_'), a.attribute, a.attribute
+          FROM unnest(attributes) WITH ORDINALITY AS a (attribute, position)) AS f,
+         (VALUES (1, 'first'), (2, 'last')) AS e (position, place);
+END;
+COMMENT ON FUNCTION profiles._columns(text, text[]) IS 'Internal: columns of a kind''s storage table, fixed ones and a pair for each further attribute.';
+
+-- The attribute that an existing generated column shows, from its definition.
+CREATE FUNCTION profiles._column_attribute(storage regclass, column_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT coalesce(substring(pg_get_expr(d.adbin, d.adrelid) from '''([a-z0-9_.]+)''::text'), 'seen_at')
+    FROM pg_attribute a
+    JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = storage AND a.attname = column_name AND NOT a.attisdropped;
+END;
+COMMENT ON FUNCTION profiles._column_attribute(regclass, text) IS 'Internal: attribute that a generated column shows.';
+
+-- Runs DDL that may have to wait for readers: not long, a few times, then with
+-- a clear error. Whoever waits behind us waits no longer than we do.
+CREATE FUNCTION profiles._ddl(statement text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '2s'
+AS $$
+BEGIN
+    FOR attempt IN 1..3 LOOP
+        BEGIN
+            EXECUTE statement;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            IF attempt = 3 THEN
+                RAISE lock_not_available USING
+                    MESSAGE = 'could not change the relations of profiles, because transactions hold locks on them',
+                    HINT = 'Nothing was changed. Try again when long transactions on profiles.users and profiles.accounts are over; pg_locks shows them.';
+            END IF;
+        END;
+        PERFORM pg_sleep(0.1 * attempt);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._ddl(text) IS 'Internal: runs DDL under a short lock_timeout, with retries.';
+
+-- users or accounts: what the view has, in its order, then what the table has got.
+CREATE FUNCTION profiles._replace_view(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage regclass := format('profiles.%I', profiles._storage(kind))::regclass;
+    relation regclass := to_regclass(format('profiles.%I', profiles._relation(kind)));
+    id_column text := kind || '_id';
+    countries text[] := ARRAY['first_seen_country_name', 'last_seen_country_name'];
+    names text[];
+    columns text;
+    r record;
+BEGIN
+    -- a new view: the fixed columns, then the names of countries
+    IF relation IS NULL THEN
+        names := id_column || ARRAY(SELECT column_name FROM profiles._columns(kind, '{}')) || countries;
+    ELSE
+        names := ARRAY(SELECT attname::text FROM pg_attribute
+                       WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped ORDER BY attnum);
+    END IF;
+    names := names || ARRAY(SELECT attname::text FROM pg_attribute
+                            WHERE attrelid = storage AND attnum > 0 AND NOT attisdropped
+                              AND attname NOT IN ('key', 'profile') AND NOT attname = ANY (names)
+                            ORDER BY attnum);
+
+    SELECT string_agg(
+               CASE n.name
+                   WHEN id_column THEN format('p.key AS %I', id_column)
+                   WHEN 'first_seen_country_name' THEN 'coalesce(fc.name, p.first_seen_country) AS first_seen_country_name'
+                   WHEN 'last_seen_country_name' THEN 'coalesce(lc.name, p.last_seen_country) AS last_seen_country_name'
+                   ELSE format('p.%I', n.name) END, ', ' ORDER BY n.position)
+      INTO columns
+      FROM unnest(names) WITH ORDINALITY AS n (name, position);
+    PERFORM profiles._ddl(format(
+        'CREATE OR REPLACE VIEW profiles.%I AS SELECT %s FROM profiles.%I p '
+        'LEFT JOIN profiles.country fc ON fc.code = p.first_seen_country '
+        'LEFT JOIN profiles.country lc ON lc.code = p.last_seen_country',
+        profiles._relation(kind), columns, profiles._storage(kind)));
+
+    EXECUTE format('COMMENT ON VIEW profiles.%I IS %L', profiles._relation(kind),
+                   format('One row per %s, folded from events; key: %s. Refreshed by profiles.rebuild().', kind, id_column));
+    EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), id_column,
+                   format('Key of the %s, as events carry it. Unique.', kind));
+    EXECUTE format('COMMENT ON COLUMN profiles.%I.first_seen_country_name IS %L', profiles._relation(kind),
+                   'Country in the first session, by name; an unknown code shows itself.');
+    EXECUTE format('COMMENT ON COLUMN profiles.%I.last_seen_country_name IS %L', profiles._relation(kind),
+                   'Country in the last session, by name; an unknown code shows itself.');
+    FOR r IN SELECT attname, col_description(storage, attnum) AS description
+             FROM pg_attribute
+             WHERE attrelid = storage AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('key', 'profile')
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.attname, r.description);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._replace_view(text) IS 'Internal: makes or extends the view users or accounts.';
+
+-- Makes the relations of a kind, or appends columns for further attributes.
+CREATE FUNCTION profiles._ensure_relations(kind text, attributes text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage_name text := profiles._storage(kind);
+    storage regclass := to_regclass(format('profiles.%I', storage_name));
+    further text[];
+    clash record;
+    added text[];
+    r record;
+BEGIN
+    further := ARRAY(
+        SELECT a FROM unnest(attributes) WITH ORDINALITY AS u (a, position)
+        WHERE a NOT IN ('session', 'name', 'email')
+          AND a NOT IN (SELECT c.attribute FROM profiles._columns(kind, '{}') c WHERE c.attribute IS NOT NULL)
+        ORDER BY position);
+
+    SELECT c.column_name, c.attribute AS one, coalesce(d.attribute, 'seen_at') AS other INTO clash
+    FROM profiles._columns(kind, further) c
+    JOIN profiles._columns(kind, further) d USING (column_name)
+    WHERE c.attribute IS DISTINCT FROM d.attribute AND c.attribute = ANY (further)
+    ORDER BY 1, 2 LIMIT 1;
+    IF NOT FOUND AND storage IS NOT NULL THEN
+        SELECT c.column_name, c.attribute, profiles._column_attribute(storage, c.column_name) INTO clash
+        FROM profiles._columns(kind, further) c
+        WHERE profiles._column_attribute(storage, c.column_name) <> c.attribute
+        ORDER BY 1 LIMIT 1;
+    END IF;
+    IF FOUND THEN
+        RAISE duplicate_column USING
+            MESSAGE = format('attributes "%s" and "%s" would both be column "%s" of profiles.%s',
+                             clash.one, clash.other, clash.column_name, profiles._relation(kind)),
+            HINT = 'Give one of them another name in the mapping.';
+    END IF;
+
+    IF storage IS NULL THEN
+        EXECUTE format(
+            'CREATE TABLE profiles.%I (key text PRIMARY KEY, profile profiles.profile NOT NULL, %s)',
+            storage_name,
+            (SELECT string_agg(format('%I %s', column_name, definition), ', ') FROM profiles._columns(kind, further)));
+        storage := format('profiles.%I', storage_name)::regclass;
+        EXECUTE format('CREATE INDEX ON profiles.%I (last_seen)', storage_name);
+        EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', storage_name,
+                       format('Stored profiles, one row per %s: upkeep writes the profile, the other columns follow from it. The view profiles.%s shows them.',
+                              kind, profiles._relation(kind)));
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.key IS %L', storage_name, format('Key of the %s, as events carry it.', kind));
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.profile IS %L', storage_name, 'The fold of all its events.');
+        added := ARRAY(SELECT column_name FROM profiles._columns(kind, further));
+    ELSE
+        IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = storage AND attname = 'profile' AND NOT attisdropped) THEN
+            RAISE invalid_table_definition USING
+                MESSAGE = format('table "profiles.%s" has no column "profile"', storage_name),
+                HINT = format('It was left by DROP EXTENSION ... CASCADE. Drop it: DROP TABLE profiles.%I CASCADE.', storage_name);
+        END IF;
+        added := ARRAY(SELECT column_name FROM profiles._columns(kind, further) c
+                       WHERE NOT EXISTS (SELECT FROM pg_attribute
+                                         WHERE attrelid = storage AND attname = c.column_name AND NOT attisdropped));
+        IF cardinality(added) > 0 THEN
+            PERFORM profiles._ddl(format('ALTER TABLE profiles.%I %s', storage_name,
+                (SELECT string_agg(format('ADD COLUMN %I %s', column_name, definition), ', ')
+                 FROM profiles._columns(kind, further) WHERE column_name = ANY (added))));
+        END IF;
+    END IF;
+
+    FOR r IN SELECT column_name, description FROM profiles._columns(kind, further) WHERE column_name = ANY (added) LOOP
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', storage_name, r.column_name, r.description);
+    END LOOP;
+    IF cardinality(added) > 0 OR to_regclass(format('profiles.%I', profiles._relation(kind))) IS NULL THEN
+        PERFORM profiles._replace_view(kind);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._ensure_relations(text, text[]) IS 'Internal: makes a kind''s relations, or appends columns for attributes.';

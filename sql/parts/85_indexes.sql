@@ -1,0 +1,92 @@
+-- Indexes on stored profiles, for list pages.
+
+-- The column of the storage table that is meant: a column of users or accounts,
+-- or an attribute, which means its last value.
+CREATE FUNCTION profiles._index_column(kind text, attribute text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage regclass;
+    result text;
+BEGIN
+    PERFORM profiles._check_kind(kind);
+    storage := format('profiles.%I', profiles._storage(kind))::regclass;
+    SELECT a.attname INTO result FROM pg_attribute a
+    WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('profile', 'last_seen')
+      AND (a.attname = attribute
+           OR (a.attname LIKE 'last%' AND profiles._column_attribute(storage, a.attname) = attribute));
+    IF NOT FOUND THEN
+        RAISE undefined_column USING
+            MESSAGE = format('"%s" is not a stored column of profiles.%s that can be indexed', attribute, profiles._relation(kind)),
+            HINT = format('Columns are: %s.',
+                          (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
+                           WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped
+                             AND a.attname NOT IN ('key', 'profile', 'last_seen')));
+    END IF;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION profiles._index_column(text, text) IS 'Internal: the stored column that an attribute to be indexed means.';
+
+-- The index over a column and last_seen, if there is one.
+CREATE FUNCTION profiles._find_index(kind text, column_name text) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT i.indexrelid::regclass
+    FROM pg_index i
+    JOIN pg_attribute c ON c.attrelid = i.indrelid AND c.attnum = i.indkey[0]
+    JOIN pg_attribute l ON l.attrelid = i.indrelid AND l.attnum = i.indkey[1]
+    WHERE i.indrelid = to_regclass('profiles.' || profiles._storage(kind))
+      AND i.indnatts = 2 AND c.attname = column_name AND l.attname = 'last_seen'
+      AND i.indpred IS NULL AND i.indexprs IS NULL
+    ORDER BY i.indexrelid LIMIT 1;
+END;
+COMMENT ON FUNCTION profiles._find_index(text, text) IS 'Internal: the index over a column and last_seen.';
+
+CREATE FUNCTION profiles._index_profiles(caller oid, kind text, attribute text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    column_name text := profiles._index_column(kind, attribute);
+    found regclass := profiles._find_index(kind, column_name);
+BEGIN
+    IF found IS NULL THEN
+        PERFORM profiles._ddl(format('CREATE INDEX ON profiles.%I (%I, last_seen DESC)', profiles._storage(kind), column_name));
+        found := profiles._find_index(kind, column_name);
+    END IF;
+    RAISE NOTICE '% takes %, and one more index entry whenever a profile is written',
+                 found, pg_size_pretty(pg_relation_size(found))
+        USING HINT = format('It serves WHERE %I = ... ORDER BY last_seen DESC LIMIT 50. Undo: SELECT profiles.unindex_profiles(%L, %L).',
+                            column_name, kind, column_name);
+    RETURN found::text;
+END
+$$;
+COMMENT ON FUNCTION profiles._index_profiles(oid, text, text) IS 'Internal: index_profiles.';
+
+CREATE FUNCTION profiles.index_profiles(kind text, attribute text) RETURNS text
+    AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
+COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. Undo: unindex_profiles.';
+
+CREATE FUNCTION profiles._unindex_profiles(caller oid, kind text, attribute text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found regclass := profiles._find_index(kind, profiles._index_column(kind, attribute));
+BEGIN
+    IF found IS NULL THEN
+        RAISE undefined_object USING
+            MESSAGE = format('there is no index on "%s" of profiles.%s', attribute, profiles._relation(kind)),
+            HINT = 'profiles.index_profiles() makes one.';
+    END IF;
+    PERFORM profiles._ddl(format('DROP INDEX %s', found));
+END
+$$;
+COMMENT ON FUNCTION profiles._unindex_profiles(oid, text, text) IS 'Internal: unindex_profiles.';
+
+CREATE FUNCTION profiles.unindex_profiles(kind text, attribute text) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
+COMMENT ON FUNCTION profiles.unindex_profiles(text, text) IS 'Drops the index that index_profiles made for an attribute.';

@@ -1,0 +1,22 @@
+-- Rights: pure functions and the names of countries are for everybody; all else
+-- is for the extension's owner, who grants it on.
+
+GRANT USAGE ON SCHEMA profiles TO PUBLIC;
+GRANT SELECT ON profiles.country TO PUBLIC;
+
+DO $$
+DECLARE
+    f record;
+BEGIN
+    FOR f IN
+        SELECT p.oid::regprocedure AS signature, p.prokind
+        FROM pg_proc p
+        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'profiles'
+        WHERE p.provolatile <> 'i' AND p.proname <> '_source_columns'
+    LOOP
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f.signature);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', f.signature, $own$@extowner@$own$);
+    END LOOP;
+END
+$$;
