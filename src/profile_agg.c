@@ -50,7 +50,7 @@ typedef struct FoldCall
 	bool		is_array;		/* called with VARIADIC text[] */
 	bool		names_constant;
 	FoldShape  *shape;
-	ProfileTextForm *forms;		/* of each pair's value */
+	ProfileTextForm *forms;		/* of the arguments: name, value, name, ... */
 	ProfileString *values;		/* this row's values, by attribute */
 	ProfileString *scratch;		/* an image's values, by attribute */
 	bool	   *known;			/* is this row's value not NULL, by attribute */
@@ -177,22 +177,44 @@ null_name_error(int pair)
 
 /* The names of this row, from the arguments. */
 static ProfileString *
-argument_names(FunctionCallInfo fcinfo, int npairs)
+argument_names(FunctionCallInfo fcinfo, FoldCall *call, int npairs)
 {
 	ProfileString *names = palloc(npairs * sizeof(ProfileString) + 1);
 
 	for (int i = 0; i < npairs; i++)
 	{
-		ProfileTextForm form;
 		int			arg = FIRST_PAIR + 2 * i;
 
 		if (PG_ARGISNULL(arg))
 			null_name_error(i);
-		profile_text_form_init(&form, get_fn_expr_argtype(fcinfo->flinfo, arg),
-							   CurrentMemoryContext);
-		names[i] = profile_text_of(&form, PG_GETARG_DATUM(arg));
+		names[i] = profile_text_of(&call->forms[2 * i], PG_GETARG_DATUM(arg));
 	}
 	return names;
+}
+
+/*
+ * Are all names constants?  The call's own expression has stand-ins for the
+ * arguments, so the aggregate is asked; a window function has none to ask.
+ */
+static bool
+names_are_constant(FunctionCallInfo fcinfo, int npairs)
+{
+	Aggref	   *aggref = AggGetAggref(fcinfo);
+
+	if (aggref == NULL)
+		return false;
+	for (int i = 0; i < npairs; i++)
+	{
+		/* the aggregate's arguments lack the state */
+		TargetEntry *entry = list_nth_node(TargetEntry, aggref->args,
+										   FIRST_PAIR + 2 * i - 1);
+		Expr	   *expr = entry->expr;
+
+		if (!IsA(expr, Const) &&
+			!(IsA(expr, Param) && ((Param *) expr)->paramkind == PARAM_EXTERN))
+			return false;
+	}
+	return true;
 }
 
 /* ---------- this row ---------- */
@@ -271,17 +293,13 @@ init_call(FunctionCallInfo fcinfo)
 		if (nargs % 2 != 0)
 			pairs_error(nargs);
 		npairs = nargs / 2;
-		names = argument_names(fcinfo, npairs);
-		call->names_constant = true;
-		call->forms = palloc(npairs * sizeof(ProfileTextForm) + 1);
-		for (int i = 0; i < npairs; i++)
-		{
-			if (!get_fn_expr_arg_stable(flinfo, FIRST_PAIR + 2 * i))
-				call->names_constant = false;
+		call->forms = palloc(nargs * sizeof(ProfileTextForm) + 1);
+		for (int i = 0; i < nargs; i++)
 			profile_text_form_init(&call->forms[i],
-								   get_fn_expr_argtype(flinfo, FIRST_PAIR + 2 * i + 1),
+								   get_fn_expr_argtype(flinfo, FIRST_PAIR + i),
 								   flinfo->fn_mcxt);
-		}
+		names = argument_names(fcinfo, call, npairs);
+		call->names_constant = names_are_constant(fcinfo, npairs);
 	}
 	call->shape = make_shape(names, npairs);
 	call->values = palloc(2 * npairs * sizeof(ProfileString) + 1);
@@ -304,7 +322,7 @@ read_values(FunctionCallInfo fcinfo, FoldCall *call, const FoldShape *shape,
 		int			arg = FIRST_PAIR + 2 * pair + 1;
 
 		values[i] = PG_ARGISNULL(arg) ? profile_string(NULL, 0)
-			: profile_text_of(&call->forms[pair], PG_GETARG_DATUM(arg));
+			: profile_text_of(&call->forms[2 * pair + 1], PG_GETARG_DATUM(arg));
 	}
 }
 
@@ -794,7 +812,7 @@ profile_transfn(PG_FUNCTION_ARGS)
 	}
 	else if (!call->names_constant)
 	{
-		ProfileString *names = argument_names(fcinfo, shape->nattributes);
+		ProfileString *names = argument_names(fcinfo, call, shape->nattributes);
 
 		if (!same_names(shape, names, shape->nattributes))
 			shape = make_shape(names, shape->nattributes);
