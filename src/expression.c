@@ -39,6 +39,7 @@
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
+PG_FUNCTION_INFO_V1(profiles_check_name);
 PG_FUNCTION_INFO_V1(profiles_expression);
 PG_FUNCTION_INFO_V1(profiles_source_columns);
 
@@ -186,8 +187,10 @@ analyse_expression(Relation relation, const char *text, Oid target_type)
 		target_type = TEXTOID;
 	if (OidIsValid(target_type) && type != target_type)
 	{
+		/* a condition is a condition; keys and times may be cast */
 		Node	   *coerced = coerce_to_target_type(pstate, expr, type, target_type, -1,
-													COERCION_EXPLICIT,
+													target_type == BOOLOID
+													? COERCION_IMPLICIT : COERCION_EXPLICIT,
 													COERCE_EXPLICIT_CAST, -1);
 
 		if (coerced == NULL)
@@ -212,6 +215,17 @@ analyse_expression(Relation relation, const char *text, Oid target_type)
 							  deparse_context_for(RelationGetRelationName(relation),
 												  RelationGetRelid(relation)),
 							  false, false);
+}
+
+/* _check_name(name text): refuses what is no attribute's name. */
+Datum
+profiles_check_name(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (!profile_name_is_valid(name, strlen(name)))
+		profile_name_error(name);
+	PG_RETURN_VOID();
 }
 
 /*

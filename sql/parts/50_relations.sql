@@ -46,7 +46,7 @@ BEGIN ATOMIC
     FROM (SELECT * FROM (VALUES
               (1, '*_seen_application', 'application', 'application'),
               (2, '*_city', 'geo.city', 'city'),
-              (3, '*_seen_country', 'geo.country', 'country, as its code'),
+              (3, '*_seen_country', 'geo.country', 'code of the country'),
               (4, '*_region', 'geo.region', 'region'),
               (5, '*_device_type', 'device.type', 'type of device'),
               (6, '*_os_name', 'os.name', 'operating system'),
@@ -55,7 +55,7 @@ BEGIN ATOMIC
               (9, '*_browser_version', 'browser.version', 'version of the browser'))
               AS fixed (position, pattern, attribute, what)
           UNION ALL
-          SELECT 9 + a.position::int, '*_' || replace(a.attribute, '.', '_'), a.attribute, a.attribute
+          SELECT 9 + a.position::int, '*_' || replace(a.attribute, '.', '_'), a.attribute, 'value of ' || a.attribute
           FROM unnest(attributes) WITH ORDINALITY AS a (attribute, position)) AS f,
          (VALUES (1, 'first'), (2, 'last')) AS e (position, place);
 END;

@@ -43,6 +43,10 @@ END
 $$;
 COMMENT ON FUNCTION profiles._checked(oid, regclass, text, text) IS 'Internal: checks an entry of a mapping, or a filter.';
 
+CREATE FUNCTION profiles._check_name(name text) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_check_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._check_name(text) IS 'Internal: refuses what is no name of an attribute, with a hint that proposes one.';
+
 -- Refuses keys that are no attributes.
 CREATE FUNCTION profiles._check_keys(mapping jsonb) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -57,12 +61,8 @@ BEGIN
             HINT = 'Write mapping => ''{"user_id": "usr_id", "seen_at": "ts"}''.';
     END IF;
     FOR r IN SELECT e.key, e.value FROM jsonb_each(mapping) e LOOP
-        IF r.key !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' OR octet_length(r.key) > 56 THEN
-            RAISE invalid_name USING
-                MESSAGE = format('"%s" is not a valid name of an attribute', r.key),
-                HINT = format('Try "%s".', coalesce(nullif(left(btrim(regexp_replace(regexp_replace(
-                    lower(r.key), '[^a-z0-9_.]+', '_', 'g'), '(^|\.)[^a-z]+', '\1', 'g'), '_.'), 56), ''), 'attribute_1'));
-        ELSIF jsonb_typeof(r.value) NOT IN ('string', 'null') THEN
+        PERFORM profiles._check_name(r.key);
+        IF jsonb_typeof(r.value) NOT IN ('string', 'null') THEN
             RAISE invalid_parameter_value USING
                 MESSAGE = format('mapping of "%s" must be a string', r.key),
                 HINT = 'It is an SQL expression over the row of the source, such as a column''s name, or null to leave it out.';
@@ -300,6 +300,9 @@ BEGIN
         after := CASE WHEN r.value IS NULL THEN after - r.key
                       ELSE after || jsonb_build_object(r.key, profiles._checked(adder, events, r.key, r.value)) END;
     END LOOP;
+    IF after ->> 'keep filter' = 'true' THEN
+        after := after - 'keep filter';
+    END IF;
     IF NOT after ?| ARRAY['user_id', 'account_id'] OR NOT after ? 'seen_at' THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'a source needs seen_at, and user_id or account_id',
