@@ -23,6 +23,7 @@ EXTVERSION = 0.1.0
 
 MODULE_big = profiles
 OBJS = \
+	src/capture.o \
 	src/expression.o \
 	src/first_last.o \
 	src/fold.o \

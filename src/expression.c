@@ -42,6 +42,7 @@
 PG_FUNCTION_INFO_V1(profiles_check_name);
 PG_FUNCTION_INFO_V1(profiles_expression);
 PG_FUNCTION_INFO_V1(profiles_source_columns);
+PG_FUNCTION_INFO_V1(profiles_source_relation);
 
 /*
  * Built-in functions that are STABLE only because they read settings which are
@@ -333,4 +334,11 @@ profiles_source_columns(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* _source_relation(view regclass): the relation of events. */
+Datum
+profiles_source_relation(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_OID(profiles_source_definition(PG_GETARG_OID(0))->relation);
 }

@@ -1,10 +1,11 @@
 /*
  * fold.c
- *		Folds the events of one source with the rights of its adder.
+ *		Folds events of one source with the rights of its adder: all of them, those
+ *		of some keys, those of a partition, or the rows of one statement.
  *
- * The bulk is one aggregate query over the source.  If a row's expressions fail
- * there, the rows are read in batches instead, and a batch that fails row by
- * row, so that the bad rows are left out one by one and counted.
+ * The bulk is one aggregate query.  If a row's expressions fail there, the rows
+ * are read in batches instead, and a batch that fails in halves, so that the
+ * bad rows are left out one by one and counted.
  */
 #include "postgres.h"
 
@@ -40,16 +41,6 @@ static const char *const not_attributes[] = {
 /* View columns "keep <reason>" say which rows count. */
 #define KEEP_PREFIX	"keep "
 
-typedef struct Fold
-{
-	SourceDefinition *source;
-	const char *kind;			/* user or account */
-	float8		sample;
-	Tuplestorestate *store;
-	TupleDesc	tupdesc;
-	MemoryContext store_context;
-} Fold;
-
 /* ---------- the query ---------- */
 
 static SourceColumn *
@@ -76,7 +67,7 @@ append_pair(StringInfo sql, const char *name, SourceColumn *column, bool as_text
 
 /* The names and values that profile_agg gets, each with a comma in front. */
 static char *
-attribute_pairs(Fold *fold)
+attribute_pairs(ProfilesFold *fold)
 {
 	SourceDefinition *source = fold->source;
 	bool		user = strcmp(fold->kind, "user") == 0;
@@ -125,16 +116,40 @@ filter_branches(SourceDefinition *source)
 	return sql.data;
 }
 
+/* The events that are asked for, where that is not all: parameters 2 and 3. */
+static void
+add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *time)
+{
+	const char *word = " WHERE ";
+
+	if (fold->sample < 1)
+	{
+		appendStringInfo(sql, "%s(hashtextextended(%s, 0) & 1048575) < %d",
+						 word, key, (int) (fold->sample * 1048576));
+		word = " AND ";
+	}
+	if (fold->keys != (Datum) 0)
+	{
+		appendStringInfo(sql, "%s(%s) = ANY ($2)", word, key);
+		word = " AND ";
+	}
+	if (fold->since != DT_NOBEGIN)
+		appendStringInfo(sql, "%s(%s) >= $3", word, time);
+}
+
 /*
- * The query over "from" that gives rows (key, left_out, profile, events,
- * example).
+ * The query that gives rows (key, left_out, profile, events, example) of the
+ * rows in "from".  Its parameters: the time up to which events count now, and
+ * those of add_conditions().
+ *
+ * Events that are held come with their profile too, one row for each time.
  *
  * Where key, time or filters are more than columns, they are computed once per
  * row in subqueries that the planner must not flatten.  Attributes are arguments
  * of the aggregate alone, so they are not evaluated for rows left out.
  */
 static char *
-fold_query(Fold *fold, const char *from)
+fold_query(ProfilesFold *fold, const char *from)
 {
 	SourceDefinition *source = fold->source;
 	const char *alias = quote_identifier(get_rel_name(source->relation));
@@ -147,12 +162,12 @@ fold_query(Fold *fold, const char *from)
 	const char *t = seen_at->expression;
 	const char *f = filters[0] ? psprintf("CASE%s END", filters) : "NULL::text";
 	char	   *left_out;
-	TimestampTz limit;
 	StringInfoData sql;
 	ListCell   *lc;
 
 	foreach(lc, source->columns)
 		flat |= ((SourceColumn *) lfirst(lc))->is_whole_row;
+	from = psprintf("%s AS %s", from, alias);
 	if (!flat)
 	{
 		from = psprintf("(SELECT %s.*, %s AS \"profiles filter\" FROM %s OFFSET 0) AS %s",
@@ -166,24 +181,20 @@ fold_query(Fold *fold, const char *from)
 		t = "\"profiles time\"";
 	}
 
-	limit = GetCurrentTransactionStartTimestamp() +
-		(int64) profiles_future_tolerance * USECS_PER_SEC;
 	left_out = psprintf("CASE WHEN (%s) IS NOT NULL THEN (%s) "
 						"WHEN (%s) IS NULL THEN 'no %s' "
 						"WHEN (%s) IS NULL THEN 'no seen_at' "
 						"WHEN NOT isfinite(%s) THEN 'infinite seen_at' "
-						"WHEN (%s) > %s::timestamptz THEN 'future' END",
-						f, f, k, key_name, t, t, t,
-						quote_literal_cstr(timestamptz_to_str(limit)));
+						"WHEN (%s) > $1 THEN 'future ' || (%s) END",
+						f, f, k, key_name, t, t, t, t);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "SELECT %s, %s, profiles.profile_agg(%s%s) FILTER (WHERE (%s) IS NULL), "
+					 "SELECT %s, %s, profiles.profile_agg(%s%s) "
+					 "FILTER (WHERE coalesce((%s) LIKE 'future %%', true)), "
 					 "count(*), NULL::text FROM %s",
 					 k, left_out, t, attribute_pairs(fold), left_out, from);
-	if (fold->sample < 1)
-		appendStringInfo(&sql, " WHERE (hashtextextended(%s, 0) & 1048575) < %d",
-						 k, (int) (fold->sample * 1048576));
+	add_conditions(fold, &sql, k, t);
 	appendStringInfoString(&sql, " GROUP BY 1, 2");
 	return sql.data;
 }
@@ -212,8 +223,49 @@ is_data_error(int sqlstate)
 	}
 }
 
+/* Parameters of the fold's query; "rows" only where it reads a batch. */
+static ParamListInfo
+fold_params(ProfilesFold *fold, Datum rows, Oid rows_type)
+{
+	ParamListInfo params = makeParamList(4);
+	TimestampTz limit = GetCurrentTransactionStartTimestamp() +
+		(int64) profiles_future_tolerance * USECS_PER_SEC;
+	Oid			types[] = {TIMESTAMPTZOID, TEXTARRAYOID, TIMESTAMPTZOID, rows_type};
+	Datum		values[] = {TimestampTzGetDatum(limit), fold->keys,
+	TimestampTzGetDatum(fold->since), rows};
+	bool		nulls[] = {false, fold->keys == (Datum) 0, false, rows == (Datum) 0};
+
+	for (int i = 0; i < 4; i++)
+	{
+		params->params[i].ptype = types[i];
+		params->params[i].value = values[i];
+		params->params[i].isnull = nulls[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+	}
+	return params;
+}
+
+/* The plan that the caller keeps for its next folds of the same kind. */
+static SPIPlanPtr
+kept_plan(ProfilesFold *fold, const char *sql, ParamListInfo params)
+{
+	if (*fold->plan == NULL)
+	{
+		Oid			types[4];
+		SPIPlanPtr	plan;
+
+		for (int i = 0; i < 4; i++)
+			types[i] = params->params[i].ptype;
+		plan = SPI_prepare(sql, 4, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare fold: %s", SPI_result_code_string(SPI_result));
+		*fold->plan = plan;
+	}
+	return *fold->plan;
+}
+
 static void
-run_query(Fold *fold, const char *sql, ParamListInfo params)
+run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 {
 	SPIExecuteOptions options = {0};
 	int			rc;
@@ -222,10 +274,17 @@ run_query(Fold *fold, const char *sql, ParamListInfo params)
 	options.read_only = true;
 	options.dest = CreateDestReceiver(DestTuplestore);
 	SetTuplestoreDestReceiverParams(options.dest, fold->store, fold->store_context,
-									false, NULL, NULL);
-	rc = SPI_execute_extended(sql, &options);
+									true, NULL, NULL);
+	SPI_connect();
+	if (fold->trigger != NULL && SPI_register_trigger_data(fold->trigger) < 0)
+		elog(ERROR, "could not register transition tables");
+	if (fold->plan != NULL)
+		rc = SPI_execute_plan_extended(kept_plan(fold, sql, params), &options);
+	else
+		rc = SPI_execute_extended(sql, &options);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "fold failed: %s", SPI_result_code_string(rc));
+	SPI_finish();
 }
 
 /*
@@ -234,7 +293,7 @@ run_query(Fold *fold, const char *sql, ParamListInfo params)
  * may be in the store.
  */
 static int
-try_query(Fold *fold, const char *sql, ParamListInfo params)
+try_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -244,9 +303,7 @@ try_query(Fold *fold, const char *sql, ParamListInfo params)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		SPI_connect();
 		run_query(fold, sql, params);
-		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -260,6 +317,7 @@ try_query(Fold *fold, const char *sql, ParamListInfo params)
 		sqlstate = error->sqlerrcode;
 		if (!is_data_error(sqlstate))
 		{
+			MemoryContextSwitchTo(context);
 			CurrentResourceOwner = owner;
 			ReThrowError(error);
 		}
@@ -271,46 +329,41 @@ try_query(Fold *fold, const char *sql, ParamListInfo params)
 	return sqlstate;
 }
 
-static ParamListInfo
-array_param(Oid row_type, Datum *rows, int n)
-{
-	ParamListInfo params = makeParamList(1);
-	int16		len;
-	bool		byval;
-	char		align;
-
-	get_typlenbyvalalign(row_type, &len, &byval, &align);
-	params->params[0].ptype = get_array_type(row_type);
-	params->params[0].value = PointerGetDatum(construct_array(rows, n, row_type,
-															  len, byval, align));
-	params->params[0].isnull = false;
-	params->params[0].pflags = 0;
-	return params;
-}
+/* ---------- rows that fail ---------- */
 
 /* Counts one bad row, with its key if that much of it can be evaluated. */
 static void
-store_bad_row(Fold *fold, int sqlstate, ParamListInfo params, const char *from)
+store_bad_row(ProfilesFold *fold, int sqlstate, ParamListInfo params)
 {
 	SourceColumn *key = find_column(fold->source, psprintf("%s_id", fold->kind));
+	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
 	char	   *reason = psprintf("error %s", unpack_sql_state(sqlstate));
-	char	   *sql = psprintf("SELECT NULL::text, %s::text, NULL::profiles.profile, "
-							   "1::bigint, %%s FROM %s", quote_literal_cstr(reason), from);
+	char	   *format = "SELECT NULL::text, %s::text, NULL::profiles.profile, 1::bigint, %s "
+		"FROM unnest($4) AS %s";
 
-	if (try_query(fold, psprintf(sql, psprintf("left(%s, 200)", key->expression)), params) != 0)
-		(void) try_query(fold, psprintf(sql, "NULL::text"), params);
+	reason = quote_literal_cstr(reason);
+	if (try_query(fold, psprintf(format, reason, psprintf("left(%s, 200)", key->expression), alias), params) != 0)
+		(void) try_query(fold, psprintf(format, reason, "NULL::text", alias), params);
 }
 
 static void
-fold_batch(Fold *fold, const char *sql, const char *from, Oid row_type,
-		   Datum *rows, int n)
+fold_batch(ProfilesFold *fold, const char *sql, Datum *rows, int n)
 {
 	Tuplestorestate *store = fold->store;
+	ParamListInfo params;
+	int16		len;
+	bool		byval;
+	char		align;
 	int			sqlstate;
+
+	get_typlenbyvalalign(fold->row_type, &len, &byval, &align);
+	params = fold_params(fold, PointerGetDatum(construct_array(rows, n, fold->row_type,
+															   len, byval, align)),
+						 get_array_type(fold->row_type));
 
 	/* a batch that fails must leave none of its rows behind */
 	fold->store = tuplestore_begin_heap(false, false, work_mem);
-	sqlstate = try_query(fold, sql, array_param(row_type, rows, n));
+	sqlstate = try_query(fold, sql, params);
 	if (sqlstate == 0)
 	{
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(fold->tupdesc, &TTSOpsMinimalTuple);
@@ -325,34 +378,35 @@ fold_batch(Fold *fold, const char *sql, const char *from, Oid row_type,
 		return;
 
 	if (n == 1)
-		store_bad_row(fold, sqlstate, array_param(row_type, rows, 1), from);
+		store_bad_row(fold, sqlstate, params);
 	else
 	{
 		/* halves: few bad rows in a batch cost few tries */
-		fold_batch(fold, sql, from, row_type, rows, n / 2);
-		fold_batch(fold, sql, from, row_type, rows + n / 2, n - n / 2);
+		fold_batch(fold, sql, rows, n / 2);
+		fold_batch(fold, sql, rows + n / 2, n - n / 2);
 	}
 }
 
-/* Reads the source row by row, as its adder, and folds it in batches. */
+/* Reads the rows as such, and folds them in batches. */
 static void
-fold_in_batches(Fold *fold)
+fold_in_batches(ProfilesFold *fold)
 {
-	Oid			relation = fold->source->relation;
-	Oid			row_type = get_rel_type_id(relation);
-	const char *alias = quote_identifier(get_rel_name(relation));
-	const char *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-												  get_rel_name(relation));
-	char	   *from = psprintf("unnest($1) AS %s", alias);
-	char	   *sql = fold_query(fold, from);
+	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
+	char	   *sql = fold_query(fold, "unnest($4)");
+	char	   *rows_query = psprintf("SELECT ROW(%s.*)::%s FROM %s AS %s", alias,
+									  format_type_be_qualified(fold->row_type),
+									  fold->from, alias);
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "fold batch",
 												ALLOCSET_DEFAULT_SIZES);
 	SPIPlanPtr	plan;
 	Portal		portal;
 
-	plan = SPI_prepare(psprintf("SELECT %s FROM %s AS %s", alias, name, alias), 0, NULL);
+	SPI_connect();
+	if (fold->trigger != NULL && SPI_register_trigger_data(fold->trigger) < 0)
+		elog(ERROR, "could not register transition tables");
+	plan = SPI_prepare(rows_query, 0, NULL);
 	if (plan == NULL)
-		elog(ERROR, "could not read %s: %s", name, SPI_result_code_string(SPI_result));
+		elog(ERROR, "could not read %s: %s", fold->from, SPI_result_code_string(SPI_result));
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	for (;;)
 	{
@@ -374,60 +428,109 @@ fold_in_batches(Fold *fold)
 			if (!isnull)
 				rows[n++] = row;
 		}
-		fold_batch(fold, sql, from, row_type, rows, n);
+		fold_batch(fold, sql, rows, n);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+	SPI_finish();
+}
+
+/* ---------- entry points ---------- */
+
+/* Does the source feed a kind? */
+bool
+profiles_source_feeds(SourceDefinition *source, const char *kind)
+{
+	return find_column(source, psprintf("%s_id", kind)) != NULL;
 }
 
 /*
- * _fold(view regclass, kind text, sample float8)
+ * Folds as the adder; rows (key, left_out, profile, events, example) go to the
+ * fold's tuplestore.  One row per key and reason at least; a key may come
+ * several times.
+ */
+void
+profiles_fold_rows(ProfilesFold *fold)
+{
+	ProfilesRole caller = profiles_become_adder(fold->source->owner);
+	ParamListInfo params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
+	bool		can_fail = false;
+	char	   *sql = NULL;
+	ListCell   *lc;
+
+	/* one big aggregation may use what maintenance may use */
+	if (fold->trigger == NULL)
+	{
+		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option("hash_mem_multiplier", "1",
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
+	foreach(lc, fold->source->columns)
+		can_fail |= !((SourceColumn *) lfirst(lc))->is_column;
+	if (fold->plan == NULL || *fold->plan == NULL)
+		sql = fold_query(fold, fold->from);
+
+	if (!can_fail)
+		run_query(fold, sql, params);
+	else if (try_query(fold, sql, params) != 0)
+	{
+		tuplestore_clear(fold->store);
+		fold_in_batches(fold);
+	}
+	profiles_become_caller(caller);
+}
+
+/* The definition of a source, read under pinned settings. */
+static SourceDefinition *
+read_definition(Oid view)
+{
+	int			settings = profiles_pin_settings();
+	SourceDefinition *source = profiles_source_definition(view);
+
+	profiles_unpin_settings(settings);
+	return source;
+}
+
+char *
+profiles_qualified_name(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+									  get_rel_name(relation));
+}
+
+/*
+ * _fold(view regclass, kind text, sample float8, keys text[], since timestamptz,
+ *		 relation regclass)
  *		-> rows (key, left_out, profile, events, example)
  *
- * One row per key and reason at least; a key may come several times, to be
- * merged by profile_union_agg.
+ * relation: a partition to be read instead of the whole source.
  */
 Datum
 profiles_fold(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			view = PG_GETARG_OID(0);
-	Fold		fold = {0};
-	ProfilesRole caller;
-	char	   *from;
-	int			settings;
+	ProfilesFold fold = {0};
+	Oid			relation;
 
 	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		return (Datum) 0;
+	fold.source = read_definition(PG_GETARG_OID(0));
 	fold.kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	fold.sample = PG_GETARG_FLOAT8(2);
+	fold.keys = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
+	fold.since = PG_ARGISNULL(4) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(4);
+	relation = PG_ARGISNULL(5) ? fold.source->relation : PG_GETARG_OID(5);
+	fold.from = profiles_qualified_name(relation);
+	fold.row_type = get_rel_type_id(relation);
 	fold.store = rsinfo->setResult;
 	fold.tupdesc = rsinfo->setDesc;
 	fold.store_context = rsinfo->econtext->ecxt_per_query_memory;
-
-	SPI_connect();
-	settings = profiles_pin_settings();
-	fold.source = profiles_source_definition(view);
-	profiles_unpin_settings(settings);
-	if (find_column(fold.source, psprintf("%s_id", fold.kind)) != NULL)
-	{
-		caller = profiles_become_adder(fold.source->owner);
-		/* one big aggregation may use what maintenance may use */
-		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-		(void) set_config_option("hash_mem_multiplier", "1",
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-		from = quote_qualified_identifier(get_namespace_name(get_rel_namespace(fold.source->relation)),
-										  get_rel_name(fold.source->relation));
-		if (try_query(&fold, fold_query(&fold, from), NULL) != 0)
-		{
-			tuplestore_clear(fold.store);
-			fold_in_batches(&fold);
-		}
-		profiles_become_caller(caller);
-	}
-	SPI_finish();
+	if (profiles_source_feeds(fold.source, fold.kind))
+		profiles_fold_rows(&fold);
 	return (Datum) 0;
 }
 
@@ -439,26 +542,27 @@ Datum
 profiles_check_source(PG_FUNCTION_ARGS)
 {
 	static const char *const kinds[] = {"user", "account"};
-	Fold		fold = {0};
+	ProfilesFold fold = {0};
 	ProfilesRole caller;
-	int			settings;
 
-	SPI_connect();
-	settings = profiles_pin_settings();
-	fold.source = profiles_source_definition(PG_GETARG_OID(0));
-	profiles_unpin_settings(settings);
+	fold.source = read_definition(PG_GETARG_OID(0));
 	fold.sample = 1;
+	fold.since = DT_NOBEGIN;
 	caller = profiles_become_adder(fold.source->owner);
+	SPI_connect();
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
-		const char *from = quote_qualified_identifier(get_namespace_name(get_rel_namespace(fold.source->relation)),
-													  get_rel_name(fold.source->relation));
+		SPIExecuteOptions options = {0};
 
 		fold.kind = kinds[i];
-		if (find_column(fold.source, psprintf("%s_id", kinds[i])) != NULL)
-			SPI_execute(psprintf("EXPLAIN %s", fold_query(&fold, from)), false, 0);
+		if (!profiles_source_feeds(fold.source, kinds[i]))
+			continue;
+		options.params = fold_params(&fold, (Datum) 0, TEXTARRAYOID);
+		SPI_execute_extended(psprintf("EXPLAIN %s",
+									  fold_query(&fold, profiles_qualified_name(fold.source->relation))),
+							 &options);
 	}
-	profiles_become_caller(caller);
 	SPI_finish();
+	profiles_become_caller(caller);
 	PG_RETURN_VOID();
 }

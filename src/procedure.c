@@ -2,7 +2,7 @@
  * procedure.c
  *		Drives the procedures: batches that commit, one run at a time per kind.
  *
- * A procedure name(kind, ...) calls the internal function _name_step(kind, ...)
+ * A procedure name(kind, ...) calls the internal function _name_step(kind, first, since)
  * as the extension's owner, again and again, until it says that nothing is
  * left, and commits after each step.  Inside a transaction block the steps run
  * in that one transaction.
@@ -25,54 +25,54 @@
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(profiles_run_rebuild);
+PG_FUNCTION_INFO_V1(profiles_run_refresh);
+PG_FUNCTION_INFO_V1(profiles_lock_kind);
 
-static const char *const kinds[] = {"user", "account"};
+const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
+
+static void
+set_tag(LOCKTAG *tag, Oid extension, int kind, ProfilesLock lock)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, ExtensionRelationId, extension,
+					   1 + PROFILES_KINDS * lock + kind);
+}
 
 /*
- * Locks a kind against other upkeep.  The tag is one of the extension itself
- * with a sub-id, which no SQL command can take, so no other role can be in the
- * way.  A session's lock, as it has to outlive the commits.
+ * Locks the upkeep of a kind.  The tag is one of the extension itself with a
+ * sub-id, which no SQL command can take, so no other role can be in the way.
  */
-static bool
-lock_kind(Oid extension, int kind, bool wait)
+bool
+profiles_lock(Oid extension, int kind, ProfilesLock lock, LOCKMODE mode,
+			  bool session, bool wait)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, kind + 1);
-	return LockAcquire(&tag, ExclusiveLock, true, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	set_tag(&tag, extension, kind, lock);
+	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 static void
-unlock_kind(Oid extension, int kind)
+unlock_session(Oid extension, int kind, ProfilesLock lock)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, kind + 1);
+	set_tag(&tag, extension, kind, lock);
 	LockRelease(&tag, ExclusiveLock, true);
 }
 
 /* One step as the extension's owner; is there more to do? */
 static bool
-run_step(Oid owner, const char *schema, const char *step, const char *kind, bool first)
+run_step(Oid owner, const char *step, const char *kind, bool first, Datum since, bool no_since)
 {
 	ProfilesRole caller = profiles_become_owner(owner);
-	ParamListInfo params = makeParamList(2);
-	SPIExecuteOptions options = {0};
+	Oid			types[] = {TEXTOID, BOOLOID, TIMESTAMPTZOID};
+	Datum		values[] = {CStringGetTextDatum(kind), BoolGetDatum(first), since};
+	char		nulls[] = {' ', ' ', no_since ? 'n' : ' ', '\0'};
 	bool		isnull;
 	bool		more;
 
-	params->params[0].ptype = TEXTOID;
-	params->params[0].value = CStringGetTextDatum(kind);
-	params->params[0].isnull = false;
-	params->params[0].pflags = PARAM_FLAG_CONST;
-	params->params[1].ptype = BOOLOID;
-	params->params[1].value = BoolGetDatum(first);
-	params->params[1].isnull = false;
-	params->params[1].pflags = PARAM_FLAG_CONST;
-	options.params = params;
-
-	if (SPI_execute_extended(psprintf("SELECT %s.%s($1, $2)", schema, step),
-							 &options) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args(psprintf("SELECT profiles.%s($1, $2, $3)", step), 3, types,
+							  values, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "%s failed", step);
 	more = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 									  1, &isnull));
@@ -80,69 +80,150 @@ run_step(Oid owner, const char *schema, const char *step, const char *kind, bool
 	return more && !isnull;
 }
 
+/* A procedure's run over its kinds. */
+typedef struct Run
+{
+	Oid			extension;
+	Oid			owner;
+	const char *step;			/* internal function that does one step */
+	bool		wait;			/* for other upkeep of the kind, or leave it */
+	bool		atomic;			/* in a transaction block */
+	Datum		since;
+	bool		no_since;
+} Run;
+
 /* Runs a kind's steps; commits after each unless in a transaction block. */
 static void
-run_kind(Oid function, const char *step, int kind, bool atomic)
+run_steps(Run *run, int kind)
 {
-	/* looked up once: the catalogs are the same for all steps */
-	const char *schema = quote_identifier(get_namespace_name(get_func_namespace(function)));
-	Oid			owner = profiles_owner(function);
 	bool		first = true;
 	bool		more;
 
 	do
 	{
-		more = run_step(owner, schema, step, kinds[kind], first);
+		more = run_step(run->owner, run->step, profiles_kinds[kind], first,
+						run->since, run->no_since);
 		first = false;
-		if (!atomic)
+		if (!run->atomic)
 			SPI_commit();
 		CHECK_FOR_INTERRUPTS();
 	} while (more);
 }
 
-/* Runs a kind's steps under its lock, which must go on errors too. */
+/*
+ * Runs a kind's steps under its locks.  In a transaction block these are the
+ * transaction's.  Else they are the session's, since they have to outlive the
+ * commits, and must go on errors too.
+ */
 static void
-run_kind_locked(Oid function, const char *step, int kind, bool atomic)
+run_kind(Run *run, int kind)
 {
-	Oid			extension = profiles_extension_of(function);
+	bool		session = !run->atomic;
+	volatile bool direct = false;
 
-	(void) lock_kind(extension, kind, true);
+	if (!profiles_lock(run->extension, kind, PROFILES_UPKEEP_LOCK, ExclusiveLock,
+					   session, run->wait))
+	{
+		ereport(NOTICE,
+				(errmsg("profiles of kind \"%s\" are being refreshed or rebuilt by another session",
+						profiles_kinds[kind]),
+				 errhint("Nothing to do here; profiles.progress shows how far it is.")));
+		return;
+	}
 	PG_TRY();
 	{
-		run_kind(function, step, kind, atomic);
+		/* writers who merge at once are done soon, and take turns with us */
+		direct = profiles_lock(run->extension, kind, PROFILES_DIRECT_LOCK, ExclusiveLock,
+							   session, true);
+		run_steps(run, kind);
 	}
 	PG_FINALLY();
 	{
-		unlock_kind(extension, kind);
+		if (session)
+		{
+			if (direct)
+				unlock_session(run->extension, kind, PROFILES_DIRECT_LOCK);
+			unlock_session(run->extension, kind, PROFILES_UPKEEP_LOCK);
+		}
 	}
 	PG_END_TRY();
+}
+
+/* The body of rebuild and refresh. */
+static void
+run_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+	char	   *only = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		known = only == NULL;
+
+	for (int kind = 0; kind < PROFILES_KINDS; kind++)
+		known |= only != NULL && strcmp(only, profiles_kinds[kind]) == 0;
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown kind \"%s\"", only),
+				 errhint("The kinds are \"user\" and \"account\".")));
+
+	run->atomic = castNode(CallContext, fcinfo->context)->atomic;
+	if (run->atomic)
+		ereport(NOTICE,
+				(errmsg("%s runs as one transaction", name),
+				 errhint("Outside a transaction block it commits in batches.")));
+	run->extension = profiles_extension_of(function);
+	run->owner = profiles_owner(function);
+
+	SPI_connect_ext(run->atomic ? 0 : SPI_OPT_NONATOMIC);
+	for (int kind = 0; kind < PROFILES_KINDS; kind++)
+	{
+		if (only == NULL || strcmp(only, profiles_kinds[kind]) == 0)
+			run_kind(run, kind);
+	}
+	SPI_finish();
 }
 
 /* rebuild(kind text): waits for other upkeep of the kind, then folds all. */
 Datum
 profiles_run_rebuild(PG_FUNCTION_ARGS)
 {
-	bool		atomic = castNode(CallContext, fcinfo->context)->atomic;
-	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *only = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Run			run = {0};
 
-	if (only != NULL && strcmp(only, kinds[0]) != 0 && strcmp(only, kinds[1]) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown kind \"%s\"", only),
-				 errhint("The kinds are \"user\" and \"account\".")));
-	if (atomic)
-		ereport(NOTICE,
-				(errmsg("rebuild runs as one transaction"),
-				 errhint("Outside a transaction block it commits in batches.")));
+	run.step = "_rebuild_step";
+	run.wait = true;
+	run.no_since = true;
+	run_procedure(fcinfo, "rebuild", &run);
+	PG_RETURN_VOID();
+}
 
-	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
-	for (int kind = 0; kind < (int) lengthof(kinds); kind++)
+/* refresh(kind text, since timestamptz): folds what is new, unless another does. */
+Datum
+profiles_run_refresh(PG_FUNCTION_ARGS)
+{
+	Run			run = {0};
+
+	run.step = "_refresh_step";
+	run.no_since = PG_ARGISNULL(1);
+	run.since = run.no_since ? (Datum) 0 : PG_GETARG_DATUM(1);
+	run_procedure(fcinfo, "refresh", &run);
+	PG_RETURN_VOID();
+}
+
+/*
+ * _lock_kind(kind text): the locks of upkeep for the rest of the transaction,
+ * for what must not meet a refresh.
+ */
+Datum
+profiles_lock_kind(PG_FUNCTION_ARGS)
+{
+	Oid			extension = profiles_extension_of(fcinfo->flinfo->fn_oid);
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	for (int kind = 0; kind < PROFILES_KINDS; kind++)
 	{
-		if (only != NULL && strcmp(only, kinds[kind]) != 0)
+		if (strcmp(name, profiles_kinds[kind]) != 0)
 			continue;
-		run_kind_locked(function, "_rebuild_step", kind, atomic);
+		(void) profiles_lock(extension, kind, PROFILES_UPKEEP_LOCK, ExclusiveLock, false, true);
+		(void) profiles_lock(extension, kind, PROFILES_DIRECT_LOCK, ExclusiveLock, false, true);
 	}
-	SPI_finish();
 	PG_RETURN_VOID();
 }

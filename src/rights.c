@@ -99,7 +99,12 @@ become(Oid role, int flags)
 ProfilesRole
 profiles_become_owner(Oid owner)
 {
-	return become(owner, SECURITY_LOCAL_USERID_CHANGE);
+	ProfilesRole caller = become(owner, SECURITY_LOCAL_USERID_CHANGE);
+
+	/* compiling our many small statements takes longer than running them */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return caller;
 }
 
 /*

@@ -5,12 +5,33 @@
 #ifndef PROFILES_UPKEEP_H
 #define PROFILES_UPKEEP_H
 
+#include "commands/trigger.h"
+#include "datatype/timestamp.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
+#include "storage/lock.h"
+#include "utils/tuplestore.h"
 
 /* profiles.c */
 extern int	profiles_future_tolerance;
+extern int	profiles_pending_limit;
+
+/* procedure.c: the kinds of subjects, and the locks of their upkeep */
+#define PROFILES_KINDS	2
+extern const char *const profiles_kinds[PROFILES_KINDS];
+
+typedef enum ProfilesLock
+{
+	PROFILES_UPKEEP_LOCK,		/* exclusive: refresh, rebuild, forget, a writer
+								 * who merges */
+	PROFILES_DIRECT_LOCK		/* shared: writers who merge at once; exclusive:
+								 * whoever has the upkeep lock */
+} ProfilesLock;
+
+extern bool profiles_lock(Oid extension, int kind, ProfilesLock lock,
+						  LOCKMODE mode, bool session, bool wait);
 
 /* rights.c: whose rights code runs with */
 typedef struct ProfilesRole
@@ -44,5 +65,26 @@ typedef struct SourceDefinition
 } SourceDefinition;
 
 extern SourceDefinition *profiles_source_definition(Oid view);
+
+/* fold.c */
+typedef struct ProfilesFold
+{
+	SourceDefinition *source;
+	const char *kind;			/* user or account */
+	const char *from;			/* what to read: a relation or transition table */
+	Oid			row_type;		/* of its rows */
+	TriggerData *trigger;		/* set where from is a transition table */
+	SPIPlanPtr *plan;			/* where its caller keeps the plan; NULL: nowhere */
+	float8		sample;			/* share of the keys; 1: all */
+	Datum		keys;			/* text[]: only these; 0: all */
+	TimestampTz since;			/* only from this time on; DT_NOBEGIN: all */
+	Tuplestorestate *store;		/* where the rows go */
+	TupleDesc	tupdesc;		/* and of what form they are */
+	MemoryContext store_context;
+} ProfilesFold;
+
+extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
+extern void profiles_fold_rows(ProfilesFold *fold);
+extern char *profiles_qualified_name(Oid relation);
 
 #endif							/* PROFILES_UPKEEP_H */

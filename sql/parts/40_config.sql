@@ -8,8 +8,7 @@ CREATE TABLE profiles.source_config (
     capture text NOT NULL CHECK (capture IN ('deferred', 'immediate', 'none')),
     on_change text NOT NULL CHECK (on_change IN ('recompute', 'keep')),
     rls text NOT NULL CHECK (rls IN ('refuse', 'invoker', 'ignore')),
-    added_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    added_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE profiles.source_config IS 'The sources, without their expressions, which the views source_<id> hold. Change it with add_source, alter_source and drop_source.';
 COMMENT ON COLUMN profiles.source_config.id IS 'Number of the source and of its view.';
@@ -19,52 +18,150 @@ COMMENT ON COLUMN profiles.source_config.capture IS 'How events get into profile
 COMMENT ON COLUMN profiles.source_config.on_change IS 'What UPDATE, DELETE and TRUNCATE of events do to profiles.';
 COMMENT ON COLUMN profiles.source_config.rls IS 'What was said about row-level security.';
 COMMENT ON COLUMN profiles.source_config.added_at IS 'When it was added.';
-COMMENT ON COLUMN profiles.source_config.changed_at IS 'When its mapping or filter last changed; a rebuild that began before is due again.';
+
+
+CREATE TABLE profiles.source_part (
+    source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
+    relation text NOT NULL,
+    folded boolean NOT NULL,
+    PRIMARY KEY (source_id, relation)
+);
+COMMENT ON TABLE profiles.source_part IS 'The tables that make up each captured source: itself, its partitions and children.';
+COMMENT ON COLUMN profiles.source_part.source_id IS 'The source.';
+COMMENT ON COLUMN profiles.source_part.relation IS 'Name of the table.';
+COMMENT ON COLUMN profiles.source_part.folded IS 'Have the events been folded that it had when it was noticed?';
 
 CREATE TABLE profiles.source_count (
     source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('user', 'account')),
-    folded bigint NOT NULL,
-    left_out jsonb NOT NULL,
-    examples jsonb NOT NULL,
-    counted_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, kind)
+    reason text NOT NULL,
+    events bigint NOT NULL,
+    example text,
+    PRIMARY KEY (source_id, kind, reason)
 );
-COMMENT ON TABLE profiles.source_count IS 'What the last rebuild did with the events of each source; see the view status.';
+COMMENT ON TABLE profiles.source_count IS 'What became of the events of each source; see the view status.';
 COMMENT ON COLUMN profiles.source_count.source_id IS 'The source.';
 COMMENT ON COLUMN profiles.source_count.kind IS 'user or account.';
-COMMENT ON COLUMN profiles.source_count.folded IS 'Events that were folded into profiles.';
-COMMENT ON COLUMN profiles.source_count.left_out IS 'Events that were left out, by reason.';
-COMMENT ON COLUMN profiles.source_count.examples IS 'By reason, the key of one event that was left out.';
-COMMENT ON COLUMN profiles.source_count.counted_at IS 'When they were counted.';
+COMMENT ON COLUMN profiles.source_count.reason IS 'Why events were left out, or "folded".';
+COMMENT ON COLUMN profiles.source_count.events IS 'How many: all of the last rebuild and those captured since.';
+COMMENT ON COLUMN profiles.source_count.example IS 'Key of one of them, where it is known.';
+
+-- Pending rows are only ever appended by writers, so that these never wait for
+-- each other, and taken by whoever has the kind's upkeep lock. A profile is to
+-- be merged; a key without one is a mark: to be computed anew from its events; a
+-- reason counts events left out; with a reason and a profile they are held.
+CREATE TABLE profiles.user_pending (
+    source_id integer NOT NULL,
+    key text,
+    left_out text,
+    profile profiles.profile,
+    events bigint NOT NULL,
+    example text,
+    captured_at timestamptz NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+CREATE TABLE profiles.account_pending (LIKE profiles.user_pending INCLUDING ALL)
+    WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+DO $$
+DECLARE
+    kind text;
+BEGIN
+    FOREACH kind IN ARRAY ARRAY['user', 'account'] LOOP
+        EXECUTE format('ALTER TABLE profiles.%I OWNER TO %s', kind || '_pending', $own$@extowner@$own$);
+        EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', kind || '_pending',
+                       format('What was captured and is not yet in profiles.%s_profile; refresh puts it there.', kind));
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.source_id IS %L', kind || '_pending', 'The source.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.key IS %L', kind || '_pending', 'Key of the subject.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.left_out IS %L', kind || '_pending', 'Why events were left out, or "future" and the time from which they count.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.profile IS %L', kind || '_pending', 'The fold of the events; NULL with a key: the subject is to be computed anew.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.events IS %L', kind || '_pending', 'How many events.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.example IS %L', kind || '_pending', 'Key of an event whose expressions failed.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.captured_at IS %L', kind || '_pending', 'Start of the transaction that captured it.');
+    END LOOP;
+END
+$$;
+
+CREATE TABLE profiles.kept (
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
+    key text NOT NULL,
+    source text NOT NULL,
+    profile profiles.profile NOT NULL
+);
+COMMENT ON TABLE profiles.kept IS 'Events that are gone from sources whose on_change is keep, folded; a subject may have several rows until they are merged. Part of every recomputation.';
+COMMENT ON COLUMN profiles.kept.kind IS 'user or account.';
+COMMENT ON COLUMN profiles.kept.key IS 'Key of the subject.';
+COMMENT ON COLUMN profiles.kept.source IS 'Name of the source.';
+COMMENT ON COLUMN profiles.kept.profile IS 'The fold of the events.';
+
+CREATE TABLE profiles.due (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
+    source_id integer,
+    reason text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE profiles.due IS 'Why a kind has to be rebuilt. The next refresh or rebuild does, and deletes the rows it has seen.';
+COMMENT ON COLUMN profiles.due.id IS 'Number.';
+COMMENT ON COLUMN profiles.due.kind IS 'user or account.';
+COMMENT ON COLUMN profiles.due.source_id IS 'The source that is the reason, if one is.';
+COMMENT ON COLUMN profiles.due.reason IS 'added, altered, dropped, truncated, partition gone, rebuild.';
+COMMENT ON COLUMN profiles.due.since IS 'Since when.';
+
+CREATE TABLE profiles.blocked (
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
+    key text NOT NULL,
+    blocked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, key)
+);
+COMMENT ON TABLE profiles.blocked IS 'Subjects that forget was told to block: their events make no profile.';
+COMMENT ON COLUMN profiles.blocked.kind IS 'user or account.';
+COMMENT ON COLUMN profiles.blocked.key IS 'Key of the subject.';
+COMMENT ON COLUMN profiles.blocked.blocked_at IS 'When it was blocked.';
 
 CREATE TABLE profiles.upkeep (
     kind text PRIMARY KEY CHECK (kind IN ('user', 'account')),
-    phase text NOT NULL DEFAULT 'idle' CHECK (phase IN ('idle', 'fold', 'write', 'done')),
+    phase text NOT NULL DEFAULT 'idle' CHECK (phase IN ('idle', 'fold', 'write', 'merge', 'done')),
     done bigint NOT NULL DEFAULT 0,
     total bigint NOT NULL DEFAULT 0,
     position text NOT NULL DEFAULT '',
     started_at timestamptz,
     noticed_at timestamptz,
-    rebuilt_at timestamptz
+    refreshed_at timestamptz,
+    rebuilt_at timestamptz,
+    due_ids bigint[] NOT NULL DEFAULT '{}',
+    kept_size bigint NOT NULL DEFAULT 0
 );
-COMMENT ON TABLE profiles.upkeep IS 'State of the rebuild of each kind; see the views progress and status.';
+COMMENT ON TABLE profiles.upkeep IS 'State of the upkeep of each kind; see the views progress and status.';
 COMMENT ON COLUMN profiles.upkeep.kind IS 'user or account.';
-COMMENT ON COLUMN profiles.upkeep.phase IS 'What is being done: fold (one source after the other into staging), write (staging into profiles by key range), done.';
+COMMENT ON COLUMN profiles.upkeep.phase IS 'What is being done: fold (one source after the other into staging), write (staging into profiles by key range), merge (what is pending), done.';
 COMMENT ON COLUMN profiles.upkeep.done IS 'Sources folded, or profiles written, so far in this phase.';
 COMMENT ON COLUMN profiles.upkeep.total IS 'Sources to fold, or profiles to write, in this phase.';
 COMMENT ON COLUMN profiles.upkeep.position IS 'Where the next batch of the phase begins.';
-COMMENT ON COLUMN profiles.upkeep.started_at IS 'When the rebuild began.';
+COMMENT ON COLUMN profiles.upkeep.started_at IS 'When the refresh or rebuild began.';
 COMMENT ON COLUMN profiles.upkeep.noticed_at IS 'When its last notice was given.';
-COMMENT ON COLUMN profiles.upkeep.rebuilt_at IS 'When the last rebuild was done.';
+COMMENT ON COLUMN profiles.upkeep.refreshed_at IS 'When the last refresh that is done began.';
+COMMENT ON COLUMN profiles.upkeep.due_ids IS 'Rows of due that the running rebuild has seen.';
+COMMENT ON COLUMN profiles.upkeep.kept_size IS 'Size of kept, in bytes, when its rows were last merged.';
+COMMENT ON COLUMN profiles.upkeep.rebuilt_at IS 'When the last rebuild that is done began.';
 
 ALTER TABLE profiles.source_config OWNER TO @extowner@;
+ALTER TABLE profiles.source_part OWNER TO @extowner@;
 ALTER TABLE profiles.source_count OWNER TO @extowner@;
+ALTER TABLE profiles.kept OWNER TO @extowner@;
+ALTER TABLE profiles.due OWNER TO @extowner@;
+ALTER TABLE profiles.blocked OWNER TO @extowner@;
 ALTER TABLE profiles.upkeep OWNER TO @extowner@;
 
 SELECT pg_extension_config_dump('profiles.source_config', '');
 SELECT pg_extension_config_dump('profiles.source_config_id_seq', '');
+SELECT pg_extension_config_dump('profiles.source_part', '');
 SELECT pg_extension_config_dump('profiles.source_count', '');
+SELECT pg_extension_config_dump('profiles.user_pending', '');
+SELECT pg_extension_config_dump('profiles.account_pending', '');
+SELECT pg_extension_config_dump('profiles.kept', '');
+SELECT pg_extension_config_dump('profiles.due', '');
+SELECT pg_extension_config_dump('profiles.due_id_seq', '');
+SELECT pg_extension_config_dump('profiles.blocked', '');
 SELECT pg_extension_config_dump('profiles.upkeep', '');
 
 -- views of it
@@ -83,7 +180,8 @@ COMMENT ON FUNCTION profiles._source_view(integer) IS 'Internal: name of a sourc
 CREATE VIEW profiles._source_kind AS
 SELECT c.id AS source_id,
        k.kind,
-       coalesce(u.rebuilt_at < c.changed_at, true) AS rebuild_due,
+       EXISTS (SELECT FROM profiles.due d WHERE d.kind = k.kind AND d.source_id = c.id) AS rebuild_due,
+       u.refreshed_at,
        u.rebuilt_at
 FROM profiles.source_config c
 CROSS JOIN (VALUES ('user'), ('account')) AS k (kind)
@@ -126,23 +224,53 @@ COMMENT ON COLUMN profiles.sources.added_at IS 'When it was added.';
 CREATE VIEW profiles.status AS
 SELECT c.source,
        k.kind,
-       n.folded,
-       n.left_out,
-       n.examples,
+       coalesce(p.pending, 0) AS pending,
+       now() - p.oldest AS lag,
+       k.refreshed_at AS last_refresh,
        k.rebuilt_at AS last_rebuild,
-       coalesce(k.rebuild_due, true) AS rebuild_due
+       coalesce(k.rebuild_due, true) AS rebuild_due,
+       coalesce(n.folded, 0) AS folded,
+       coalesce(n.left_out, '{}') AS left_out,
+       coalesce(n.examples, '{}') AS examples
 FROM profiles.source_config c
 LEFT JOIN profiles._source_kind k ON k.source_id = c.id
-LEFT JOIN profiles.source_count n ON n.source_id = c.id AND n.kind = k.kind;
+LEFT JOIN LATERAL (
+    SELECT count(*) AS pending, min(r.captured_at) AS oldest
+    FROM (SELECT 'user' AS kind, source_id, left_out, captured_at FROM profiles.user_pending
+          UNION ALL
+          SELECT 'account', source_id, left_out, captured_at FROM profiles.account_pending) r
+    WHERE r.source_id = c.id AND r.kind = k.kind AND r.left_out IS NULL
+) p ON true
+LEFT JOIN LATERAL (
+    SELECT sum(s.events) FILTER (WHERE s.reason = 'folded')::bigint AS folded,
+           jsonb_object_agg(s.reason, s.events) FILTER (WHERE s.reason <> 'folded') AS left_out,
+           jsonb_object_agg(s.reason, s.example) FILTER (WHERE s.reason <> 'folded' AND s.example IS NOT NULL) AS examples
+    FROM (
+        SELECT r.reason, sum(r.events)::bigint AS events, min(r.example) AS example
+        FROM (SELECT n.kind, n.source_id, n.reason, n.events, n.example FROM profiles.source_count n
+              UNION ALL
+              SELECT 'user', source_id, CASE WHEN left_out LIKE 'future %' THEN 'future' ELSE left_out END,
+                     events, coalesce(example, key)
+              FROM profiles.user_pending WHERE left_out IS NOT NULL
+              UNION ALL
+              SELECT 'account', source_id, CASE WHEN left_out LIKE 'future %' THEN 'future' ELSE left_out END,
+                     events, coalesce(example, key)
+              FROM profiles.account_pending WHERE left_out IS NOT NULL) r
+        WHERE r.source_id = c.id AND r.kind = k.kind
+        GROUP BY r.reason) s
+) n ON true;
 ALTER VIEW profiles.status OWNER TO @extowner@;
-COMMENT ON VIEW profiles.status IS 'What became of the events of each source, per kind: folded, or left out and why.';
+COMMENT ON VIEW profiles.status IS 'How up to date the profiles are, per source and kind, and what became of its events: folded, or left out and why.';
 COMMENT ON COLUMN profiles.status.source IS 'Name of the source.';
 COMMENT ON COLUMN profiles.status.kind IS 'user or account; NULL if the relation of events is gone.';
-COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles by the last rebuild.';
-COMMENT ON COLUMN profiles.status.left_out IS 'Events left out by the last rebuild, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), error with its SQLSTATE.';
+COMMENT ON COLUMN profiles.status.pending IS 'Rows that were captured and wait for refresh.';
+COMMENT ON COLUMN profiles.status.lag IS 'Age of the oldest of them; NULL if there is none.';
+COMMENT ON COLUMN profiles.status.last_refresh IS 'When the last refresh of the kind that is done began.';
+COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the kind that is done began.';
+COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does.';
+COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since.';
+COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
 COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out.';
-COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the kind was last rebuilt.';
-COMMENT ON COLUMN profiles.status.rebuild_due IS 'Has the source''s definition changed since? Then CALL profiles.rebuild().';
 
 CREATE VIEW profiles.progress AS
 SELECT kind, phase, done, total,
@@ -152,10 +280,10 @@ SELECT kind, phase, done, total,
        started_at
 FROM profiles.upkeep;
 ALTER VIEW profiles.progress OWNER TO @extowner@;
-COMMENT ON VIEW profiles.progress IS 'How far the current or last rebuild of each kind is, as of its last commit.';
+COMMENT ON VIEW profiles.progress IS 'How far the current or last refresh or rebuild of each kind is, as of its last commit.';
 COMMENT ON COLUMN profiles.progress.kind IS 'user or account.';
-COMMENT ON COLUMN profiles.progress.phase IS 'fold: sources are folded; write: profiles are written; done.';
+COMMENT ON COLUMN profiles.progress.phase IS 'fold: sources are folded; write: profiles are written; merge: what is pending is merged; done.';
 COMMENT ON COLUMN profiles.progress.done IS 'Sources or profiles done in this phase.';
 COMMENT ON COLUMN profiles.progress.total IS 'Sources or profiles in this phase.';
 COMMENT ON COLUMN profiles.progress.percent IS 'Share of the phase that is done.';
-COMMENT ON COLUMN profiles.progress.started_at IS 'When the rebuild began.';
+COMMENT ON COLUMN profiles.progress.started_at IS 'When it began.';

@@ -86,7 +86,7 @@ BEGIN
                         CASE WHEN key LIKE 'keep %' THEN 9 ELSE 8 END), key COLLATE "C")
       INTO list FROM jsonb_each_text(columns);
     IF to_regclass(format('profiles.%I', view_name)) IS NOT NULL THEN
-        EXECUTE format('DROP VIEW profiles.%I', view_name);
+        PERFORM profiles._ddl(format('DROP VIEW profiles.%I', view_name));
     END IF;
     EXECUTE format('CREATE VIEW profiles.%I AS SELECT %s FROM %s', view_name, list, events);
     EXECUTE format('COMMENT ON VIEW profiles.%I IS %L', view_name,
@@ -121,26 +121,92 @@ CREATE FUNCTION profiles._check_capture(capture text, on_change text) RETURNS vo
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF capture IN ('deferred', 'immediate') THEN
-        RAISE feature_not_supported USING
-            MESSAGE = format('capture "%s" comes with a later version', capture),
-            HINT = 'Use capture => ''none'' and CALL profiles.rebuild().';
-    ELSIF capture IS DISTINCT FROM 'none' THEN
+    IF capture IS NULL OR capture NOT IN ('deferred', 'immediate', 'none') THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('unknown capture "%s"', capture),
             HINT = 'It is deferred, immediate or none.';
-    ELSIF on_change = 'keep' THEN
-        RAISE feature_not_supported USING
-            MESSAGE = 'on_change "keep" comes with a later version',
-            HINT = 'Use on_change => ''recompute''.';
-    ELSIF on_change IS DISTINCT FROM 'recompute' THEN
+    ELSIF on_change IS NULL OR on_change NOT IN ('recompute', 'keep') THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('unknown on_change "%s"', on_change),
             HINT = 'It is recompute or keep.';
+    ELSIF capture = 'none' AND on_change = 'keep' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'events that are not captured can''t be kept',
+            HINT = 'on_change => ''keep'' needs capture => ''deferred'' or ''immediate''.';
     END IF;
 END
 $$;
 COMMENT ON FUNCTION profiles._check_capture(text, text) IS 'Internal: refuses values of capture and on_change.';
+
+CREATE FUNCTION profiles._source_relation(source_view regclass) RETURNS regclass
+    AS 'MODULE_PATHNAME', 'profiles_source_relation' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION profiles._source_relation(regclass) IS 'Internal: the relation of events of a source''s view.';
+
+-- Names of the tables that a source is made of, which triggers can be on.
+CREATE FUNCTION profiles._source_parts(source_view regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE part AS (
+        SELECT profiles._source_relation(source_view)::oid AS oid
+        UNION
+        SELECT i.inhrelid FROM part p JOIN pg_inherits i ON i.inhparent = p.oid WHERE NOT i.inhdetachpending
+    )
+    SELECT array_agg(p.oid::regclass::text ORDER BY p.oid::regclass::text COLLATE "C")
+    FROM part p JOIN pg_class c ON c.oid = p.oid WHERE c.relkind IN ('r', 'p');
+END;
+COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the tables that a source is made of.';
+
+CREATE FUNCTION profiles._install_triggers(source_view regclass, source_id integer, capture text, on_change text, missing_only boolean) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_install_triggers' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._install_triggers(regclass, integer, text, text, boolean) IS 'Internal: gives the tables of a source their triggers, or takes them away.';
+
+-- Triggers and records of a source's tables, as its row says.
+CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    view regclass := profiles._source_view(found.id)::regclass;
+BEGIN
+    PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
+                                 view, found.id, found.capture, found.on_change));
+    DELETE FROM profiles.source_part p WHERE p.source_id = found.id;
+    IF found.capture <> 'none' THEN
+        INSERT INTO profiles.source_part (source_id, relation, folded)
+        SELECT found.id, n, true FROM unnest(profiles._source_parts(view)) AS n;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._capture_source(profiles.source_config) IS 'Internal: installs the triggers of a source, or removes them.';
+
+-- A rebuild of the kinds that a source feeds is due.
+CREATE FUNCTION profiles._mark_due(found profiles.source_config, reason text) RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO profiles.due (kind, source_id, reason)
+    SELECT k.kind, found.id, reason FROM profiles._source_kind k WHERE k.source_id = found.id;
+END;
+COMMENT ON FUNCTION profiles._mark_due(profiles.source_config, text) IS 'Internal: makes a rebuild due.';
+
+-- What was captured under a definition that goes is folded anew. Its view has
+-- just been locked, so all writers who used it are done; a fresh snapshot sees it.
+CREATE FUNCTION profiles._drop_pending(source_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE invalid_transaction_state USING
+            MESSAGE = 'sources can be changed under READ COMMITTED only',
+            HINT = 'Use a transaction of that isolation level.';
+    END IF;
+    DELETE FROM profiles.user_pending p WHERE p.source_id = _drop_pending.source_id;
+    DELETE FROM profiles.account_pending p WHERE p.source_id = _drop_pending.source_id;
+END
+$$;
+COMMENT ON FUNCTION profiles._drop_pending(integer) IS 'Internal: forgets what was captured under a definition that goes.';
 
 CREATE FUNCTION profiles._add_source(caller oid, events regclass, preset text, mapping jsonb, filter text,
                                      capture text, on_change text, rls text) RETURNS text
@@ -153,7 +219,7 @@ DECLARE
     given jsonb := coalesce(mapping, '{}');
     entries jsonb;
     columns jsonb := '{}';
-    new_id integer;
+    added profiles.source_config;
     r record;
 BEGIN
     IF events IS NULL THEN
@@ -184,7 +250,18 @@ BEGIN
             MESSAGE = format('source %s exists already', source_name),
             HINT = format('Change it with profiles.alter_source(%L, ...), or remove it with profiles.drop_source(%1$L).', source_name);
     END IF;
+    IF class.relkind NOT IN ('r', 'p') AND capture IN ('deferred', 'immediate') THEN
+        RAISE NOTICE '% is no table, so its events can''t be captured as they change', source_name
+            USING HINT = 'CALL profiles.refresh(since => ...) folds new ones, profiles.rebuild() all.';
+        capture := 'none';
+        on_change := 'recompute';
+    END IF;
     PERFORM profiles._check_capture(capture, on_change);
+    IF capture <> 'none' AND NOT has_table_privilege(caller, events, 'TRIGGER') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('permission denied to create triggers on %s', events),
+            HINT = 'Ask its owner for the TRIGGER privilege, or say capture => ''none''.';
+    END IF;
 
     PERFORM profiles._check_keys(given);
     entries := profiles._first_mapping(events, preset) || given;
@@ -204,22 +281,26 @@ BEGIN
     END LOOP;
     INSERT INTO profiles.source_config (source, preset, capture, on_change, rls)
     VALUES (source_name, preset, capture, on_change, rls)
-    RETURNING id INTO new_id;
-    PERFORM profiles._make_source_view(new_id, events, columns, caller);
+    RETURNING * INTO added;
+    PERFORM profiles._make_source_view(added.id, events, columns, caller);
     PERFORM profiles._ensure_columns(columns);
+    PERFORM profiles._capture_source(added);
+    PERFORM profiles._mark_due(added, 'added');
 
-    RAISE NOTICE 'events of % are not captured as they change', source_name
-        USING HINT = 'CALL profiles.rebuild() folds them; INSERT, UPDATE and DELETE after that are found by profiles.verify() and the next rebuild only.';
+    IF capture = 'none' AND class.relkind IN ('r', 'p') THEN
+        RAISE NOTICE 'events of % are not captured as they change', source_name
+            USING HINT = 'CALL profiles.refresh(since => ...) folds new ones; UPDATE and DELETE are found by profiles.verify() and profiles.rebuild() only.';
+    END IF;
     RETURN source_name;
 END
 $$;
 COMMENT ON FUNCTION profiles._add_source(oid, regclass, text, jsonb, text, text, text, text) IS 'Internal: add_source.';
 
 CREATE FUNCTION profiles.add_source(events regclass, preset text DEFAULT NULL, mapping jsonb DEFAULT '{}', filter text DEFAULT NULL,
-                                    capture text DEFAULT 'none', on_change text DEFAULT 'recompute', rls text DEFAULT 'refuse')
+                                    capture text DEFAULT 'deferred', on_change text DEFAULT 'recompute', rls text DEFAULT 'refuse')
     RETURNS text
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.add_source(regclass, text, jsonb, text, text, text, text) IS 'Makes a table, partitioned table, view or foreign table of events a source of profiles, and returns its name. mapping: attribute to SQL expression over the row; what it leaves open comes from the preset (rum, snowplow, segment, posthog) or, without one, from columns with well-known names. filter: condition for events that count. The caller needs SELECT on the relation; expressions run with the caller''s rights. CALL profiles.rebuild() then folds what is there. Undo: drop_source.';
+COMMENT ON FUNCTION profiles.add_source(regclass, text, jsonb, text, text, text, text) IS 'Makes a table, partitioned table, view or foreign table of events a source of profiles, and returns its name. mapping: attribute to SQL expression over the row; what it leaves open comes from the preset (rum, snowplow, segment, posthog) or, without one, from columns with well-known names. filter: condition for events that count. capture: deferred (triggers append partial profiles, refresh merges them), immediate (triggers merge inserted events at once), none. on_change: recompute (UPDATE, DELETE, TRUNCATE of events change profiles) or keep (what was seen stays). rls: what to do about row-level security, refuse, invoker or ignore. The caller needs SELECT on the relation, and TRIGGER where it is captured; expressions run with the caller''s rights. CALL profiles.rebuild() then folds what is there; the next refresh does too. Undo: drop_source.';
 
 -- A source's row; errors if there is none, or its relation is gone.
 CREATE FUNCTION profiles._find_source(source text) RETURNS profiles.source_config
@@ -272,7 +353,6 @@ DECLARE
     adder oid;
     before jsonb;
     after jsonb;
-    due boolean;
     r record;
 BEGIN
     PERFORM profiles._check_adder(caller, found);
@@ -284,9 +364,7 @@ BEGIN
     PERFORM profiles._check_capture(coalesce(capture, found.capture), coalesce(on_change, found.on_change));
 
     SELECT c.relowner INTO adder FROM pg_class c WHERE c.oid = view;
-    SELECT d.refobjid INTO events FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
-    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-      AND w.ev_class = view AND d.refobjid <> view LIMIT 1;
+    events := profiles._source_relation(view);
     SELECT jsonb_object_agg(c.name, c.expression) INTO before FROM profiles._source_columns(view) c;
 
     after := before;
@@ -309,18 +387,31 @@ BEGIN
             HINT = 'Leave them in the mapping.';
     END IF;
 
-    due := before <> after;
-    IF due THEN
+    IF before <> after THEN
         PERFORM profiles._make_source_view(found.id, events, after, adder);
+        PERFORM profiles._drop_pending(found.id);
         PERFORM profiles._ensure_columns(after);
+        PERFORM profiles._mark_due(found, 'altered');
     END IF;
-    UPDATE profiles.source_config c
-    SET changed_at = CASE WHEN due THEN clock_timestamp() ELSE c.changed_at END,
-        capture = coalesce(_alter_source.capture, c.capture),
-        on_change = coalesce(_alter_source.on_change, c.on_change)
-    WHERE c.id = found.id;
-    SELECT coalesce(bool_or(k.rebuild_due), true) INTO due FROM profiles._source_kind k WHERE k.source_id = found.id;
-    RETURN found.source || CASE WHEN due THEN ': rebuild due' ELSE ': no rebuild due' END;
+    IF coalesce(capture, found.capture) <> found.capture OR coalesce(on_change, found.on_change) <> found.on_change THEN
+        IF capture <> 'none' AND NOT has_table_privilege(adder, events, 'TRIGGER') THEN
+            RAISE insufficient_privilege USING
+                MESSAGE = format('role %I has no TRIGGER privilege on %s', pg_get_userbyid(adder), events),
+                HINT = 'Ask the owner of the table for it.';
+        END IF;
+        -- events that came while nothing captured them
+        IF found.capture = 'none' THEN
+            PERFORM profiles._mark_due(found, 'altered');
+        END IF;
+        UPDATE profiles.source_config c
+        SET capture = coalesce(_alter_source.capture, c.capture),
+            on_change = coalesce(_alter_source.on_change, c.on_change)
+        WHERE c.id = found.id
+        RETURNING c.* INTO found;
+        PERFORM profiles._capture_source(found);
+    END IF;
+    RETURN found.source || CASE WHEN EXISTS (SELECT FROM profiles._source_kind k WHERE k.source_id = found.id AND k.rebuild_due)
+                                THEN ': rebuild due' ELSE ': no rebuild due' END;
 END
 $$;
 COMMENT ON FUNCTION profiles._alter_source(oid, text, jsonb, text, text, text) IS 'Internal: alter_source.';
@@ -338,19 +429,27 @@ DECLARE
     found profiles.source_config := profiles._find_source(source);
 BEGIN
     PERFORM profiles._check_adder(caller, found);
-    IF to_regclass(profiles._source_view(found.id)) IS NOT NULL THEN
-        EXECUTE format('DROP VIEW %s', profiles._source_view(found.id));
+    IF to_regclass(profiles._source_view(found.id)) IS NULL THEN
+        -- its relation is gone, and what it fed can't be read off it any more
+        INSERT INTO profiles.due (kind, source_id, reason) VALUES ('user', found.id, 'dropped'), ('account', found.id, 'dropped');
+    ELSE
+        PERFORM profiles._mark_due(found, 'dropped');
+        found.capture := 'none';
+        PERFORM profiles._capture_source(found);
+        PERFORM profiles._ddl(format('DROP VIEW %s', profiles._source_view(found.id)));
     END IF;
+    PERFORM profiles._drop_pending(found.id);
+    DELETE FROM profiles.kept k WHERE k.source = found.source;
     DELETE FROM profiles.source_config c WHERE c.id = found.id;
     RAISE NOTICE 'profiles still contain the events of %', found.source
-        USING HINT = 'CALL profiles.rebuild() takes them out.';
+        USING HINT = 'CALL profiles.refresh() or profiles.rebuild() takes them out.';
 END
 $$;
 COMMENT ON FUNCTION profiles._drop_source(oid, text) IS 'Internal: drop_source.';
 
 CREATE FUNCTION profiles.drop_source(source text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.drop_source(text) IS 'Removes a source. What it contributed goes at the next rebuild; columns of users and accounts stay. Its events are not touched. Undo: add_source.';
+COMMENT ON FUNCTION profiles.drop_source(text) IS 'Removes a source. What it contributed goes at the next refresh; columns of users and accounts stay. Its events are not touched. Undo: add_source.';
 
 -- Removes what was made at run time.
 CREATE FUNCTION profiles._uninstall(caller oid) RETURNS void
@@ -358,8 +457,13 @@ CREATE FUNCTION profiles._uninstall(caller oid) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    found profiles.source_config;
     r record;
 BEGIN
+    FOR found IN SELECT s.* FROM profiles.source_config s WHERE to_regclass(profiles._source_view(s.id)) IS NOT NULL LOOP
+        found.capture := 'none';
+        PERFORM profiles._capture_source(found);
+    END LOOP;
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c
@@ -373,6 +477,10 @@ BEGIN
     END LOOP;
     DELETE FROM profiles.source_config;
     DELETE FROM profiles.upkeep;
+    DELETE FROM profiles.user_pending;
+    DELETE FROM profiles.account_pending;
+    DELETE FROM profiles.kept;
+    DELETE FROM profiles.due;
 END
 $$;
 COMMENT ON FUNCTION profiles._uninstall(oid) IS 'Internal: uninstall.';

@@ -1,11 +1,21 @@
--- Upkeep: rebuild and verify.
+-- Upkeep: capture, refresh, rebuild, verify, forget. How these can run beside
+-- writers without losing or doubling an event is argued in doc/design.md.
 
-CREATE FUNCTION profiles._fold(source_view regclass, kind text, sample float8,
+CREATE FUNCTION profiles.capture() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'profiles_capture' LANGUAGE C;
+COMMENT ON FUNCTION profiles.capture() IS 'Trigger function on events, made by add_source: folds the rows of a statement into pending partial profiles. Does nothing on tables that are part of no source.';
+
+CREATE FUNCTION profiles._fold(source_view regclass, kind text, sample float8 DEFAULT 1, keys text[] DEFAULT NULL,
+                               since timestamptz DEFAULT NULL, relation regclass DEFAULT NULL,
                                OUT key text, OUT left_out text, OUT profile profiles.profile,
                                OUT events bigint, OUT example text)
     RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'profiles_fold' LANGUAGE C STRICT ROWS 100000;
-COMMENT ON FUNCTION profiles._fold(regclass, text, float8) IS 'Internal: folds the events of a source with the rights of its adder. Rows per key, and per reason for events left out; a key may come several times.';
+    AS 'MODULE_PATHNAME', 'profiles_fold' LANGUAGE C ROWS 100000;
+COMMENT ON FUNCTION profiles._fold(regclass, text, float8, text[], timestamptz, regclass) IS 'Internal: folds the events of a source, or of one of its partitions, with the rights of its adder and in the snapshot of the calling query. Rows per key, and per reason for events left out; a key may come several times.';
+
+CREATE FUNCTION profiles._lock_kind(kind text) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_lock_kind' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._lock_kind(text) IS 'Internal: waits for the upkeep of a kind and keeps other upkeep out until the end of the transaction.';
 
 CREATE FUNCTION profiles._check_kind(kind text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -25,7 +35,250 @@ END
 $$;
 COMMENT ON FUNCTION profiles._check_kind(text) IS 'Internal: refuses kinds other than user and account, and calls before the first source.';
 
--- Folds one source into staging and counts what was left out.
+-- Up to when events count now.
+CREATE FUNCTION profiles._limit() RETURNS timestamptz
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    RETURN now() + current_setting('profiles.future_tolerance')::interval;
+COMMENT ON FUNCTION profiles._limit() IS 'Internal: the time up to which events count now; later ones are held.';
+
+-- A notice on long work, every ten seconds.
+CREATE FUNCTION profiles._notice_progress(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p profiles.upkeep;
+BEGIN
+    UPDATE profiles.upkeep u SET noticed_at = clock_timestamp()
+    WHERE u.kind = _notice_progress.kind AND u.noticed_at < clock_timestamp() - interval '10 seconds'
+    RETURNING u.* INTO p;
+    IF FOUND THEN
+        RAISE NOTICE '%: phase %, % of %', profiles._relation(kind), p.phase, p.done, p.total;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._notice_progress(text) IS 'Internal: says how far long work is.';
+
+-- partitions
+
+-- Compares the tables of captured sources with those recorded, by name: new
+-- ones get triggers, what vanished follows on_change.
+CREATE FUNCTION profiles._note_parts(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c record;
+    view regclass;
+    current_parts text[];
+    r record;
+BEGIN
+    FOR c IN SELECT s.* FROM profiles.source_config s WHERE s.capture <> 'none' ORDER BY s.id FOR UPDATE LOOP
+        view := to_regclass(profiles._source_view(c.id));
+        CONTINUE WHEN view IS NULL;
+        current_parts := profiles._source_parts(view);
+        FOR r IN DELETE FROM profiles.source_part p WHERE p.source_id = c.id AND NOT p.relation = ANY (current_parts) RETURNING p.relation LOOP
+            PERFORM profiles._lose_part(c.id, r.relation);
+        END LOOP;
+        IF EXISTS (SELECT FROM unnest(current_parts) AS n WHERE n NOT IN (SELECT p.relation FROM profiles.source_part p WHERE p.source_id = c.id)) THEN
+            PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, true)', view, c.id, c.capture, c.on_change));
+            INSERT INTO profiles.source_part (source_id, relation, folded)
+            SELECT c.id, n, false FROM unnest(current_parts) AS n
+            ON CONFLICT DO NOTHING;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._note_parts(text) IS 'Internal: notices partitions that came or went.';
+
+-- A partition went. Under recompute its events are gone; under keep what it
+-- had stays, as far as it is there to be read.
+CREATE FUNCTION profiles._lose_part(source_id integer, part text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c profiles.source_config := (SELECT s FROM profiles.source_config s WHERE s.id = _lose_part.source_id);
+    view regclass := to_regclass(profiles._source_view(c.id));
+    k record;
+BEGIN
+    FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = c.id LOOP
+        IF c.on_change = 'recompute' THEN
+            INSERT INTO profiles.due (kind, source_id, reason) VALUES (k.kind, c.id, 'partition gone');
+        ELSIF to_regclass(part) IS NOT NULL THEN
+            INSERT INTO profiles.kept (kind, key, source, profile)
+            SELECT k.kind, f.key, c.source, f.profile
+            FROM profiles._fold(view, k.kind, relation => to_regclass(part)) f
+            WHERE f.left_out IS NULL;
+        ELSE
+            RAISE WARNING 'partition % of % is gone', part, c.source
+                USING DETAIL = 'Stored profiles keep its events until they are computed anew.',
+                      HINT = 'Under on_change => ''keep'', detach a partition and CALL profiles.refresh() before you drop it.';
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._lose_part(integer, text) IS 'Internal: follows on_change for a partition that went.';
+
+-- Folds what new partitions had when they were noticed; their triggers are
+-- committed by then. Returns whether there was one.
+CREATE FUNCTION profiles._fold_part() RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p record;
+    k record;
+BEGIN
+    SELECT s.source_id, s.relation INTO p FROM profiles.source_part s WHERE NOT s.folded
+    ORDER BY s.source_id, s.relation LIMIT 1 FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = p.source_id LOOP
+        EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
+                       'SELECT $1, f.* FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => to_regclass($3)) f '
+                       'WHERE to_regclass($3) IS NOT NULL', k.kind || '_pending')
+        USING p.source_id, k.kind, p.relation;
+    END LOOP;
+    UPDATE profiles.source_part s SET folded = true WHERE s.source_id = p.source_id AND s.relation = p.relation;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION profiles._fold_part() IS 'Internal: folds the events of one new partition into pending.';
+
+-- merging and recomputing
+
+-- Merges pending rows, at most so many, and counts what was left out. Returns
+-- how many it took. Not while a rebuild was interrupted whose staging is older.
+CREATE FUNCTION profiles._merge_pending(kind text, most integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    IF EXISTS (SELECT FROM profiles.upkeep u WHERE u.kind = _merge_pending.kind AND u.phase IN ('fold', 'write')) THEN
+        RETURN 0;
+    END IF;
+    EXECUTE format($query$
+        WITH taken AS (
+            DELETE FROM profiles.%1$I p
+            WHERE p.ctid = ANY (ARRAY(
+                SELECT q.ctid FROM profiles.%1$I q
+                WHERE CASE WHEN q.profile IS NULL THEN q.left_out IS NOT NULL
+                           ELSE q.left_out IS NULL OR profiles.first_seen(q.profile) <= $2 END
+                LIMIT $3))
+            RETURNING p.source_id, p.key, p.left_out, p.profile, p.events, p.example
+        ), allowed AS (
+            SELECT t.key, t.profile FROM taken t
+            WHERE t.profile IS NOT NULL
+              AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = t.key)
+        ), counted AS (
+            INSERT INTO profiles.source_count AS n (source_id, kind, reason, events, example)
+            SELECT t.source_id, $1,
+                   CASE WHEN t.profile IS NULL THEN t.left_out
+                        WHEN b.key IS NOT NULL THEN 'blocked' ELSE 'folded' END AS reason,
+                   sum(t.events), min(CASE WHEN t.profile IS NULL THEN coalesce(t.example, t.key) END)
+            FROM taken t
+            JOIN profiles.source_config c ON c.id = t.source_id
+            LEFT JOIN profiles.blocked b ON b.kind = $1 AND b.key = t.key AND t.profile IS NOT NULL
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+            ON CONFLICT (source_id, kind, reason) DO UPDATE
+            SET events = n.events + EXCLUDED.events, example = coalesce(n.example, EXCLUDED.example)
+        ), merged AS (
+            INSERT INTO profiles.%2$I AS p (key, profile)
+            SELECT a.key, profiles.profile_union_agg(a.profile) FROM allowed a GROUP BY a.key ORDER BY a.key
+            ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile
+            WHERE p.profile OPERATOR(profiles.||) EXCLUDED.profile OPERATOR(profiles.<>) p.profile
+        )
+        SELECT count(*) FROM taken $query$, kind || '_pending', profiles._storage(kind))
+    INTO taken USING kind, profiles._limit(), most;
+    RETURN taken;
+END
+$$;
+COMMENT ON FUNCTION profiles._merge_pending(text, integer) IS 'Internal: merges pending rows into stored profiles.';
+
+-- Computes marked subjects anew, at most so many, from the events that are
+-- left and what is kept. One statement, so one snapshot: what was captured of a
+-- subject by then is in its events, and taken with the mark. Returns how many.
+CREATE FUNCTION profiles._recompute_marked(kind text, most integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    EXECUTE format($query$
+        WITH marked AS MATERIALIZED (
+            SELECT DISTINCT q.key FROM profiles.%1$I q
+            WHERE q.profile IS NULL AND q.left_out IS NULL
+            LIMIT $2
+        ), taken AS (
+            DELETE FROM profiles.%1$I p USING marked m
+            WHERE p.key = m.key AND (p.profile IS NOT NULL OR p.left_out IS NULL)
+        ), folded AS MATERIALIZED (
+            SELECT c.id AS source_id, f.*
+            FROM profiles.source_config c
+            CROSS JOIN LATERAL profiles._fold(to_regclass(profiles._source_view(c.id)), $1,
+                                              keys => (SELECT coalesce(array_agg(m.key), '{}') FROM marked m)) f
+            WHERE f.profile IS NOT NULL
+              AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = f.key)
+        ), held AS (
+            INSERT INTO profiles.%1$I (source_id, key, left_out, profile, events)
+            SELECT f.source_id, f.key, f.left_out, f.profile, f.events FROM folded f WHERE f.left_out IS NOT NULL
+        ), fresh AS MATERIALIZED (
+            SELECT u.key, profiles.profile_union_agg(u.profile) AS profile
+            FROM (SELECT f.key, f.profile FROM folded f WHERE f.left_out IS NULL
+                  UNION ALL
+                  SELECT k.key, k.profile FROM profiles.kept k JOIN marked m ON m.key = k.key WHERE k.kind = $1) u
+            GROUP BY u.key
+        ), gone AS (
+            DELETE FROM profiles.%2$I p USING marked m
+            WHERE p.key = m.key AND NOT EXISTS (SELECT FROM fresh f WHERE f.key = m.key)
+        ), written AS (
+            INSERT INTO profiles.%2$I AS p (key, profile)
+            SELECT f.key, f.profile FROM fresh f ORDER BY f.key
+            ON CONFLICT (key) DO UPDATE SET profile = EXCLUDED.profile
+            WHERE p.profile OPERATOR(profiles.<>) EXCLUDED.profile
+        )
+        SELECT count(*) FROM marked $query$, kind || '_pending', profiles._storage(kind))
+    INTO taken USING kind, most;
+    RETURN taken;
+END
+$$;
+COMMENT ON FUNCTION profiles._recompute_marked(text, integer) IS 'Internal: computes marked subjects anew.';
+
+-- Merges the several rows that a subject may have in kept, once it has grown.
+CREATE FUNCTION profiles._compact_kept(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_relation_size('profiles.kept') <= (SELECT 1.5 * u.kept_size + 1048576 FROM profiles.upkeep u WHERE u.kind = _compact_kept.kind) THEN
+        RETURN;
+    END IF;
+    WITH several AS (
+        SELECT k.key, k.source FROM profiles.kept k WHERE k.kind = _compact_kept.kind
+        GROUP BY k.key, k.source HAVING count(*) > 1
+    ), taken AS (
+        DELETE FROM profiles.kept k USING several s
+        WHERE k.kind = _compact_kept.kind AND k.key = s.key AND k.source = s.source
+        RETURNING k.key, k.source, k.profile
+    )
+    INSERT INTO profiles.kept (kind, key, source, profile)
+    SELECT _compact_kept.kind, t.key, t.source, profiles.profile_union_agg(t.profile)
+    FROM taken t GROUP BY t.key, t.source;
+    UPDATE profiles.upkeep u SET kept_size = pg_relation_size('profiles.kept') WHERE u.kind = _compact_kept.kind;
+END
+$$;
+COMMENT ON FUNCTION profiles._compact_kept(text) IS 'Internal: merges rows of kept.';
+
+-- rebuild
+
+-- Folds one source into staging. The same statement, so the same snapshot,
+-- takes what is pending of the source: it is in the fold.
 CREATE FUNCTION profiles._fold_source(source_id integer, kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -33,26 +286,32 @@ AS $$
 DECLARE
     view regclass := to_regclass(profiles._source_view(source_id));
     source_name text := (SELECT c.source FROM profiles.source_config c WHERE c.id = source_id);
+    staging text := kind || '_staging';
 BEGIN
     IF view IS NULL THEN
         RAISE undefined_table USING
             MESSAGE = format('the relation of source %s is gone', source_name),
             HINT = format('Remove the source with profiles.drop_source(%L). Profiles are as they were.', source_name);
     END IF;
-    EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
-                   'SELECT $1, f.* FROM profiles._fold($2, $3, 1) f', kind || '_staging')
+    EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
+                   'INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
+                   'SELECT $1, f.* FROM profiles._fold($2, $3) f', kind || '_pending', staging)
     USING source_id, view, kind;
-    EXECUTE format(
-        'INSERT INTO profiles.source_count (source_id, kind, folded, left_out, examples, counted_at) '
-        'SELECT $1, $2, coalesce(sum(events) FILTER (WHERE left_out IS NULL), 0), '
-        '       coalesce(jsonb_object_agg(left_out, events) FILTER (WHERE left_out IS NOT NULL), ''{}''), '
-        '       coalesce(jsonb_object_agg(left_out, example) FILTER (WHERE example IS NOT NULL), ''{}''), clock_timestamp() '
-        'FROM (SELECT left_out, sum(events) AS events, CASE WHEN left_out IS NOT NULL THEN min(coalesce(example, key)) END AS example '
-        '      FROM profiles.%I WHERE source_id = $1 GROUP BY left_out) s '
-        'ON CONFLICT (source_id, kind) DO UPDATE SET folded = EXCLUDED.folded, left_out = EXCLUDED.left_out, '
-        '   examples = EXCLUDED.examples, counted_at = EXCLUDED.counted_at', kind || '_staging')
+
+    EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events) '
+                   'SELECT s.source_id, s.key, s.left_out, s.profile, s.events FROM profiles.%I s '
+                   'WHERE s.source_id = $1 AND s.left_out LIKE ''future %%''', kind || '_pending', staging)
+    USING source_id;
+    DELETE FROM profiles.source_count n WHERE n.source_id = _fold_source.source_id AND n.kind = _fold_source.kind;
+    EXECUTE format('INSERT INTO profiles.source_count (source_id, kind, reason, events, example) '
+                   'SELECT $1, $2, CASE WHEN b.key IS NOT NULL THEN ''blocked'' ELSE coalesce(s.left_out, ''folded'') END, '
+                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL THEN coalesce(s.example, s.key) END) '
+                   'FROM profiles.%I s '
+                   'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key AND s.left_out IS NULL '
+                   'WHERE s.source_id = $1 AND coalesce(s.left_out NOT LIKE ''future %%'', true) '
+                   'GROUP BY 3', staging)
     USING source_id, kind;
-    EXECUTE format('DELETE FROM profiles.%I WHERE source_id = $1 AND left_out IS NOT NULL', kind || '_staging')
+    EXECUTE format('DELETE FROM profiles.%I s WHERE s.source_id = $1 AND s.left_out IS NOT NULL', staging)
     USING source_id;
 END
 $$;
@@ -73,7 +332,7 @@ DECLARE
     range text;
     written bigint;
 BEGIN
-    EXECUTE format('SELECT key FROM profiles.%I WHERE key >= $1 ORDER BY key OFFSET %s LIMIT 1', staging, batch)
+    EXECUTE format('SELECT key FROM profiles.%I WHERE key > $1 ORDER BY key OFFSET %s LIMIT 1', staging, batch)
        INTO upper_key USING lower_key;
     range := '%1$s.key >= $1' || CASE WHEN upper_key IS NULL THEN '' ELSE ' AND %1$s.key < $2' END;
 
@@ -96,87 +355,197 @@ END
 $$;
 COMMENT ON FUNCTION profiles._write_range(text) IS 'Internal: writes the next range of keys from staging into stored profiles.';
 
--- A notice on long work, every ten seconds.
-CREATE FUNCTION profiles._notice_progress(kind text) RETURNS void
+-- Can a rebuild that was interrupted while it wrote go on? Only if staging is
+-- whole, nothing new is due, and all that has happened since is pending.
+CREATE FUNCTION profiles._can_resume(kind text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    p profiles.upkeep;
+    state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _can_resume.kind);
+    staged bigint;
 BEGIN
-    UPDATE profiles.upkeep u SET noticed_at = clock_timestamp()
-    WHERE u.kind = _notice_progress.kind AND u.noticed_at < clock_timestamp() - interval '10 seconds'
-    RETURNING u.* INTO p;
-    IF FOUND THEN
-        RAISE NOTICE '%: phase %, % of %', profiles._relation(kind), p.phase, p.done, p.total;
+    IF state.phase IS DISTINCT FROM 'write'
+       OR to_regclass(format('profiles.%I', kind || '_staging')) IS NULL
+       OR EXISTS (SELECT FROM profiles.source_config c WHERE c.capture <> 'deferred')
+       OR EXISTS (SELECT FROM profiles.due d WHERE d.kind = _can_resume.kind AND NOT d.id = ANY (state.due_ids)) THEN
+        RETURN false;
     END IF;
+    EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_staging') INTO staged;
+    RETURN staged = state.total;
 END
 $$;
-COMMENT ON FUNCTION profiles._notice_progress(text) IS 'Internal: says how far a long rebuild is.';
+COMMENT ON FUNCTION profiles._can_resume(text) IS 'Internal: can an interrupted rebuild go on with writing?';
 
--- One step of a rebuild; the procedure commits after each. Returns whether
--- more is to do. What an interrupted rebuild left is begun anew: events may have
--- changed since, and nothing captured that.
-CREATE FUNCTION profiles._rebuild_step(kind text, first boolean) RETURNS boolean
+-- Begins a rebuild. It is due from here on, so that if it is interrupted the
+-- next refresh completes it: what was pending is taken as sources are folded.
+CREATE FUNCTION profiles._rebuild_begin(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    now_at timestamptz := clock_timestamp();
-    state profiles.upkeep;
+    staging text := kind || '_staging';
+BEGIN
+    IF profiles._can_resume(kind) THEN
+        RAISE NOTICE '%: the interrupted rebuild goes on', profiles._relation(kind);
+        RETURN;
+    END IF;
+    IF to_regclass(format('profiles.%I', staging)) IS NOT NULL THEN
+        EXECUTE format('DROP TABLE profiles.%I', staging);
+    END IF;
+    EXECUTE format('CREATE UNLOGGED TABLE profiles.%I (source_id integer, key text, left_out text, '
+                   'profile profiles.profile, events bigint, example text)', staging);
+    EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', staging, 'Internal: what a running rebuild has folded.');
+    INSERT INTO profiles.due (kind, reason) VALUES (kind, 'rebuild');
+    INSERT INTO profiles.upkeep AS u (kind, phase, total, started_at, noticed_at, due_ids)
+    VALUES (kind, 'fold', (SELECT count(*) FROM profiles.source_config), clock_timestamp(), clock_timestamp(),
+            ARRAY(SELECT d.id FROM profiles.due d WHERE d.kind = _rebuild_begin.kind))
+    ON CONFLICT ON CONSTRAINT upkeep_pkey DO UPDATE
+    SET phase = EXCLUDED.phase, done = 0, total = EXCLUDED.total, position = '', started_at = EXCLUDED.started_at,
+        noticed_at = EXCLUDED.noticed_at, due_ids = EXCLUDED.due_ids;
+END
+$$;
+COMMENT ON FUNCTION profiles._rebuild_begin(text) IS 'Internal: begins a rebuild, or goes on with an interrupted one.';
+
+-- The next part of a rebuild: a source folded, or a range of keys written.
+CREATE FUNCTION profiles._rebuild_advance(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _rebuild_advance.kind);
     next_source integer;
     staging text := kind || '_staging';
-    count_all bigint;
+    staged bigint;
 BEGIN
-    IF first THEN
-        PERFORM profiles._check_kind(kind);
-        IF to_regclass(format('profiles.%I', staging)) IS NOT NULL THEN
-            EXECUTE format('DROP TABLE profiles.%I', staging);
-        END IF;
-        EXECUTE format('CREATE UNLOGGED TABLE profiles.%I (source_id integer NOT NULL, key text, left_out text, '
-                       'profile profiles.profile, events bigint NOT NULL, example text)', staging);
-        EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', staging, 'Internal: what a running rebuild has folded.');
-        INSERT INTO profiles.upkeep AS u (kind, phase, done, total, started_at, noticed_at)
-        VALUES (kind, 'fold', 0, (SELECT count(*) FROM profiles.source_config), now_at, now_at)
-        ON CONFLICT ON CONSTRAINT upkeep_pkey DO UPDATE
-        SET phase = EXCLUDED.phase, done = 0, total = EXCLUDED.total, position = '',
-            started_at = EXCLUDED.started_at, noticed_at = EXCLUDED.noticed_at;
-        RETURN true;
-    END IF;
-
-    SELECT * INTO STRICT state FROM profiles.upkeep u WHERE u.kind = _rebuild_step.kind;
-    PERFORM profiles._notice_progress(kind);
     IF state.phase = 'fold' THEN
         SELECT min(c.id) INTO next_source FROM profiles.source_config c
         WHERE c.id > coalesce(nullif(state.position, '')::integer, 0);
         IF next_source IS NOT NULL THEN
             PERFORM profiles._fold_source(next_source, kind);
             UPDATE profiles.upkeep u SET done = u.done + 1, position = next_source::text
-            WHERE u.kind = _rebuild_step.kind;
-            RETURN true;
+            WHERE u.kind = _rebuild_advance.kind;
+            RETURN;
         END IF;
+        EXECUTE format('INSERT INTO profiles.%I (key, profile) SELECT k.key, k.profile FROM profiles.kept k WHERE k.kind = $1', staging)
+        USING kind;
+        EXECUTE format('DELETE FROM profiles.%I s USING profiles.blocked b WHERE b.kind = $1 AND b.key = s.key', staging)
+        USING kind;
         EXECUTE format('CREATE INDEX ON profiles.%I (key)', staging);
         EXECUTE format('ANALYZE profiles.%I', staging);
-        EXECUTE format('SELECT count(*) FROM profiles.%I', staging) INTO count_all;
-        UPDATE profiles.upkeep u SET phase = 'write', done = 0, total = count_all, position = ''
-        WHERE u.kind = _rebuild_step.kind;
-        RETURN true;
-    ELSIF state.phase = 'write' AND profiles._write_range(kind) THEN
-        RETURN true;
+        EXECUTE format('SELECT count(*) FROM profiles.%I', staging) INTO staged;
+        UPDATE profiles.upkeep u SET phase = 'write', done = 0, total = staged, position = ''
+        WHERE u.kind = _rebuild_advance.kind;
+    ELSIF NOT profiles._write_range(kind) THEN
+        EXECUTE format('DROP TABLE profiles.%I', staging);
+        DELETE FROM profiles.due d WHERE d.id = ANY (state.due_ids);
+        UPDATE profiles.upkeep u SET phase = 'merge', done = 0, total = 0, due_ids = '{}', rebuilt_at = state.started_at
+        WHERE u.kind = _rebuild_advance.kind;
     END IF;
-
-    EXECUTE format('DROP TABLE profiles.%I', staging);
-    EXECUTE format('SELECT count(*) FROM profiles.%I', profiles._storage(kind)) INTO count_all;
-    UPDATE profiles.upkeep u SET phase = 'done', done = count_all, total = count_all, rebuilt_at = state.started_at
-    WHERE u.kind = _rebuild_step.kind;
-    RETURN false;
 END
 $$;
-COMMENT ON FUNCTION profiles._rebuild_step(text, boolean) IS 'Internal: one step of rebuild.';
+COMMENT ON FUNCTION profiles._rebuild_advance(text) IS 'Internal: the next part of a rebuild.';
+
+-- steps of the procedures, each committed; they return whether more is to do
+
+-- What rebuild and refresh have in common: the parts of a rebuild that has
+-- begun, then marks, then pending rows. A full batch means that there may be
+-- more; what writers add meanwhile is for the next refresh.
+CREATE FUNCTION profiles._upkeep_step(kind text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    marks constant integer := 10000;
+    rows constant integer := 100000;
+    state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _upkeep_step.kind);
+    n bigint;
+BEGIN
+    PERFORM profiles._notice_progress(kind);
+    IF state.phase IN ('fold', 'write') THEN
+        PERFORM profiles._rebuild_advance(kind);
+        RETURN true;
+    END IF;
+    n := profiles._recompute_marked(kind, marks);
+    IF n < marks THEN
+        n := profiles._merge_pending(kind, rows);
+        IF n < rows THEN
+            PERFORM profiles._compact_kept(kind);
+            EXECUTE format('SELECT count(*) FROM profiles.%I', profiles._storage(kind)) INTO n;
+            UPDATE profiles.upkeep u SET phase = 'done', done = n, total = n, refreshed_at = u.started_at
+            WHERE u.kind = _upkeep_step.kind;
+            RETURN false;
+        END IF;
+    END IF;
+    UPDATE profiles.upkeep u SET done = u.done + n, total = u.done + n WHERE u.kind = _upkeep_step.kind;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION profiles._upkeep_step(text) IS 'Internal: one step that rebuild and refresh have in common.';
+
+CREATE FUNCTION profiles._rebuild_step(kind text, first boolean, since timestamptz) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT first THEN
+        RETURN profiles._upkeep_step(kind);
+    END IF;
+    PERFORM profiles._check_kind(kind);
+    PERFORM profiles._note_parts(kind);
+    PERFORM profiles._rebuild_begin(kind);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION profiles._rebuild_step(text, boolean, timestamptz) IS 'Internal: one step of rebuild.';
+
+CREATE FUNCTION profiles._refresh_step(kind text, first boolean, since timestamptz) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c record;
+BEGIN
+    IF NOT first THEN
+        IF profiles._fold_part() THEN
+            RETURN true;
+        END IF;
+        RETURN profiles._upkeep_step(kind);
+    END IF;
+
+    PERFORM profiles._check_kind(kind);
+    PERFORM profiles._note_parts(kind);
+    IF since IS NOT NULL THEN
+        FOR c IN SELECT s.id FROM profiles.source_config s ORDER BY s.id LOOP
+            EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
+                           'SELECT $1, f.key, f.left_out, f.profile, 0 '
+                           'FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f '
+                           'WHERE f.left_out IS NULL OR f.left_out LIKE ''future %%'' AND NOT EXISTS '
+                           '   (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)',
+                           kind || '_pending')
+            USING c.id, kind, since;
+        END LOOP;
+    END IF;
+    IF EXISTS (SELECT FROM profiles.due d WHERE d.kind = _refresh_step.kind) THEN
+        PERFORM profiles._rebuild_begin(kind);
+    ELSE
+        INSERT INTO profiles.upkeep AS u (kind, phase, started_at, noticed_at)
+        VALUES (kind, 'merge', clock_timestamp(), clock_timestamp())
+        ON CONFLICT ON CONSTRAINT upkeep_pkey DO UPDATE
+        SET phase = 'merge', done = 0, total = 0, position = '', started_at = EXCLUDED.started_at, noticed_at = EXCLUDED.noticed_at;
+    END IF;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION profiles._refresh_step(text, boolean, timestamptz) IS 'Internal: one step of refresh.';
 
 CREATE PROCEDURE profiles.rebuild(kind text DEFAULT NULL)
     AS 'MODULE_PATHNAME', 'profiles_run_rebuild' LANGUAGE C;
-COMMENT ON PROCEDURE profiles.rebuild(text) IS 'Folds all events of all sources into the profiles of a kind, user or account, or of both (NULL). It commits in batches, readers see a profile''s old state until it is rewritten, and only changed profiles are written; profiles.progress shows how far it is. Another upkeep of the same kind is waited for. In a transaction block it is one transaction, with a NOTICE. If it fails or is interrupted, run it again.';
+COMMENT ON PROCEDURE profiles.rebuild(text) IS 'Folds all events of all sources into the profiles of a kind, user or account, or of both (NULL). It commits in batches, readers see a profile''s old state until it is rewritten, and only changed profiles are written; profiles.progress shows how far it is. Another upkeep of the same kind is waited for. In a transaction block it is one transaction, with a NOTICE. If it fails or is interrupted, profiles are in their old or new state; the next refresh or rebuild completes it.';
+
+CREATE PROCEDURE profiles.refresh(kind text DEFAULT NULL, since timestamptz DEFAULT NULL)
+    AS 'MODULE_PATHNAME', 'profiles_run_refresh' LANGUAGE C;
+COMMENT ON PROCEDURE profiles.refresh(text, timestamptz) IS 'Brings the profiles of a kind, or of both (NULL), up to date: merges what was captured, computes anew what changed, notices partitions that came or went, rebuilds where that is due. since: also folds again all events from this time on, for sources that are not captured; overlap is harmless. It commits in batches. If another session is at it already, it says so and returns. In a transaction block it is one transaction, with a NOTICE.';
 
 -- verify: stored profiles against a fold from scratch
 
@@ -193,11 +562,17 @@ BEGIN
             HINT = 'It is the share of subjects to verify, greater than 0 and at most 1.';
     END IF;
     RETURN QUERY EXECUTE format($query$
-        WITH expected AS (
-            SELECT f.key, profiles.profile_union_agg(f.profile) AS profile
-            FROM profiles.source_config c,
-                 LATERAL profiles._fold(to_regclass(profiles._source_view(c.id)), $1, $2) f
+        WITH folded AS (
+            SELECT f.key, f.profile
+            FROM profiles.source_config c
+            CROSS JOIN LATERAL profiles._fold(to_regclass(profiles._source_view(c.id)), $1, $2) f
             WHERE f.left_out IS NULL
+            UNION ALL
+            SELECT k.key, k.profile FROM profiles.kept k
+            WHERE k.kind = $1 AND ($2 >= 1 OR (hashtextextended(k.key, 0) & 1048575) < floor($2 * 1048576))
+        ), expected AS (
+            SELECT f.key, profiles.profile_union_agg(f.profile) AS profile FROM folded f
+            WHERE NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = f.key)
             GROUP BY f.key
         ), stored AS (
             SELECT p.key, p.profile FROM profiles.%I p
@@ -216,4 +591,61 @@ CREATE FUNCTION profiles.verify(kind text DEFAULT 'user', sample double precisio
                                 OUT key text, OUT stored profiles.profile, OUT expected profiles.profile)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C ROWS 10;
-COMMENT ON FUNCTION profiles.verify(text, double precision) IS 'Folds the events of all sources from scratch and returns the subjects whose stored profile differs: none when all is right. stored is NULL for one that is missing, expected for one that should not be there. sample: share of the subjects, chosen by a hash of the key, to be verified.';
+COMMENT ON FUNCTION profiles.verify(text, double precision) IS 'Folds the events of all sources from scratch and returns the subjects whose stored profile differs: none when all is right and nothing is pending. stored is NULL for one that is missing, expected for one that should not be there. sample: share of the subjects, chosen by a hash of the key, to be verified.';
+
+-- forget
+
+CREATE FUNCTION profiles._forget(caller oid, kind text, key text, block boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place text;
+BEGIN
+    PERFORM profiles._check_kind(kind);
+    IF key IS NULL OR block IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'key and block must not be NULL';
+    END IF;
+    PERFORM profiles._lock_kind(kind);
+    FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging'] LOOP
+        IF to_regclass(format('profiles.%I', place)) IS NOT NULL THEN
+            EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;
+        END IF;
+    END LOOP;
+    DELETE FROM profiles.kept k WHERE k.kind = _forget.kind AND k.key = _forget.key;
+    UPDATE profiles.source_count n SET example = NULL WHERE n.kind = _forget.kind AND n.example = _forget.key;
+    IF block THEN
+        INSERT INTO profiles.blocked (kind, key) VALUES (kind, key) ON CONFLICT DO NOTHING;
+    ELSE
+        RAISE NOTICE 'events of % "%" would make a profile again when they are folded again', kind, key
+            USING HINT = 'Delete them too, or say block => true.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._forget(oid, text, text, boolean) IS 'Internal: forget.';
+
+CREATE FUNCTION profiles.forget(kind text, key text, block boolean DEFAULT false) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
+COMMENT ON FUNCTION profiles.forget(text, text, boolean) IS 'Erases all that is stored of a subject: its profile, what is kept and pending. Its events are not touched; block => true refuses them from now on, otherwise a rebuild folds them again. Waits for a running refresh or rebuild. Undo of block: unblock.';
+
+CREATE FUNCTION profiles._unblock(caller oid, kind text, key text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM profiles._check_kind(kind);
+    DELETE FROM profiles.blocked b WHERE b.kind = _unblock.kind AND b.key = _unblock.key;
+    IF NOT FOUND THEN
+        RAISE undefined_object USING
+            MESSAGE = format('%s "%s" is not blocked', kind, key),
+            HINT = 'profiles.blocked has those that are.';
+    END IF;
+    -- the next refresh computes it anew from its events
+    EXECUTE format('INSERT INTO profiles.%I (source_id, key, events) VALUES (0, $1, 0)', kind || '_pending') USING key;
+END
+$$;
+COMMENT ON FUNCTION profiles._unblock(oid, text, text) IS 'Internal: unblock.';
+
+CREATE FUNCTION profiles.unblock(kind text, key text) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
+COMMENT ON FUNCTION profiles.unblock(text, text) IS 'Lets events of a blocked subject make a profile again; the next refresh computes it from the events that are there.';

@@ -1,5 +1,7 @@
 -- Rights: pure functions and the names of countries are for everybody; all else
--- is for the extension's owner, who grants it on.
+-- is for the extension's owner, who grants it on. A role that adds a source makes
+-- its triggers, so it must be able to name their function, which does nothing on
+-- other tables.
 
 GRANT USAGE ON SCHEMA profiles TO PUBLIC;
 GRANT SELECT ON profiles.country TO PUBLIC;
@@ -13,7 +15,7 @@ BEGIN
         FROM pg_proc p
         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'profiles'
-        WHERE p.provolatile <> 'i' AND p.proname <> '_source_columns'
+        WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', 'capture')
     LOOP
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f.signature);
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', f.signature, $own$@extowner@$own$);

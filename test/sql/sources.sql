@@ -20,7 +20,7 @@ INSERT INTO web.events VALUES
     ('2026-01-05 10:00Z', 'u5', 'Internal', NULL, NULL, 's5', NULL, NULL, NULL, NULL, NULL, NULL, 'internal');
 SELECT profiles.add_source('web.events',
     mapping => '{"utm.campaign": "campaign", "city.spent": "amount * 2", "browser.version": null, "name": "upper(usr_name)"}',
-    filter => 'note IS DISTINCT FROM ''internal''');
+    filter => 'note IS DISTINCT FROM ''internal''', capture => 'none');
 SELECT source, added_by = current_user AS mine, preset, filters, capture, on_change, rls, rebuild_due FROM profiles.sources;
 SELECT key, value FROM profiles.sources, jsonb_each_text(mapping) ORDER BY key COLLATE "C";
 
@@ -92,8 +92,7 @@ SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "
 SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t", "x": "id AS y"}');
 SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t", "x": "*"}');
 SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t", "x": ""}');
-SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t"}', on_change => 'keep');
-SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t"}', capture => 'deferred');
+SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t"}', capture => 'none', on_change => 'keep');
 SELECT profiles.add_source('web.bad', mapping => '{"user_id": "id", "seen_at": "t"}', filter => 'happened >');
 SELECT profiles.add_source('web.bad', preset => 'rum');
 SELECT profiles.add_source('web.bad', preset => 'rumm');
@@ -213,7 +212,7 @@ SELECT profiles.add_source('web.bad', preset => 'posthog');
 -- what is undone is gone, and the events are as they were
 SELECT profiles.uninstall();
 SELECT count(*) AS sources FROM profiles.sources;
-SELECT relname FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND (relname ~ '^(user|account|source_[0-9])') ORDER BY 1;
+SELECT relname FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '^(user|account|source_[0-9])' AND relname !~ '_pending$' ORDER BY 1;
 SELECT count(*) AS events FROM web.events;
 DROP EXTENSION file_fdw CASCADE;
 DROP SCHEMA web CASCADE;

@@ -1,0 +1,592 @@
+/*
+ * capture.c
+ *		The trigger function: folds the rows of one statement on events into
+ *		partial profiles, and says what has to be computed anew.
+ *
+ * Deferred capture only ever appends to the pending table, so that concurrent
+ * writers never wait for each other.  The folding runs as the source's adder, the
+ * writing as the extension's owner; the writer of events needs no rights here.
+ *
+ * The trigger's arguments are the source's id, how to capture and what to do on
+ * change.  The view of the source is locked until the end of the transaction, so
+ * that whoever changes the mapping waits until what was captured under the old
+ * one is committed.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "profile.h"
+#include "storage/bufmgr.h"
+#include "upkeep.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(profiles_capture);
+PG_FUNCTION_INFO_V1(profiles_install_triggers);
+
+/* Names of the transition tables, and of the folded rows, in statements. */
+#define OLD_EVENTS	"profiles_old_events"
+#define NEW_EVENTS	"profiles_new_events"
+#define OLD_ROWS	"profiles_old_rows"
+#define NEW_ROWS	"profiles_new_rows"
+
+/* What is written for a statement; the statements are below. */
+typedef enum Writing
+{
+	WRITE_PENDING,				/* new rows, to be merged later */
+	WRITE_DIRECT,				/* new rows, at once */
+	WRITE_LEFT_OUT,				/* the rest of them: rows left out or held */
+	WRITE_CHANGES,				/* marks for what changed, new rows */
+	WRITE_MARKS,				/* marks for old rows */
+	WRITE_KEPT,					/* old rows are kept */
+	WRITE_DUE,					/* all has to be computed anew */
+	WRITINGS
+} Writing;
+
+/* Rows that count for a profile: now, or once they are due. */
+#define COUNTS	"key IS NOT NULL AND (left_out IS NULL OR left_out LIKE 'future %%')"
+
+/* %1$s is the kind; $1 the source. */
+static const char *const writings[WRITINGS] = {
+	[WRITE_PENDING] =
+	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
+	"SELECT $1, r.* FROM " NEW_ROWS " r",
+
+	/* in the order of keys, like every writer: no two wait for each other */
+	[WRITE_DIRECT] =
+	"INSERT INTO profiles.%1$s_profile AS p (key, profile) "
+	"SELECT r.key, profiles.profile_union_agg(r.profile) FROM " NEW_ROWS " r "
+	"WHERE r.left_out IS NULL AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = '%1$s' AND b.key = r.key) "
+	"GROUP BY r.key ORDER BY r.key "
+	"ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile "
+	"WHERE p.profile OPERATOR(profiles.||) EXCLUDED.profile OPERATOR(profiles.<>) p.profile",
+
+	[WRITE_LEFT_OUT] =
+	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
+	"SELECT $1, r.* FROM " NEW_ROWS " r WHERE r.left_out IS NOT NULL",
+
+	/*
+	 * A subject whose old and new rows fold into the same needs nothing: what
+	 * is left of its events, merged with either, is the same.
+	 */
+	[WRITE_CHANGES] =
+	"WITH o AS (SELECT key, profiles.profile_union_agg(profile) AS profile, count(left_out) > 0 AS held "
+	"           FROM " OLD_ROWS " WHERE " COUNTS " GROUP BY key), "
+	"     n AS (SELECT key, profiles.profile_union_agg(profile) AS profile, count(left_out) > 0 AS held "
+	"           FROM " NEW_ROWS " WHERE " COUNTS " GROUP BY key) "
+	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
+	"SELECT $1, o.key, NULL, NULL, 0, NULL FROM o LEFT JOIN n ON n.key = o.key "
+	"WHERE n.key IS NULL OR o.held OR n.held OR o.profile OPERATOR(profiles.<>) n.profile "
+	"UNION ALL "
+	"SELECT $1, r.* FROM " NEW_ROWS " r "
+	"WHERE (r.left_out IS NOT NULL AND r.left_out NOT LIKE 'future %%') "
+	"   OR NOT EXISTS (SELECT FROM o WHERE o.key = r.key)",
+
+	[WRITE_MARKS] =
+	"INSERT INTO profiles.%1$s_pending (source_id, key, events) "
+	"SELECT DISTINCT $1, key, 0 FROM " OLD_ROWS " WHERE " COUNTS,
+
+	[WRITE_KEPT] =
+	"INSERT INTO profiles.kept (kind, key, source, profile) "
+	"SELECT '%1$s', r.key, c.source, r.profile FROM " OLD_ROWS " r, profiles.source_config c "
+	"WHERE c.id = $1 AND r.key IS NOT NULL AND r.left_out IS NULL",
+
+	[WRITE_DUE] =
+	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated')"
+};
+
+/* ---------- what is kept between statements ---------- */
+
+/*
+ * A source as the last statement found it: its definition and plans.  A change
+ * of its relation, or of any function, type or schema, makes it stale, since
+ * the expressions' text names them.
+ */
+typedef struct CachedSource
+{
+	Oid			view;			/* hash key */
+	SourceDefinition *definition;
+	Oid			extension;
+	Oid			owner;			/* of the extension */
+	TupleDesc	tupdesc;		/* of folded rows */
+	SPIPlanPtr	folds[PROFILES_KINDS][2];	/* of old and new rows */
+	Oid			fold_types[PROFILES_KINDS][2];	/* row types they are for */
+	SPIPlanPtr	writes[PROFILES_KINDS][WRITINGS];
+} CachedSource;
+
+static HTAB *cached_sources = NULL;
+static MemoryContext cache_context = NULL;
+static bool cache_stale = false;
+static int	cache_users = 0;	/* statements that are using it */
+
+static void
+on_relation_change(Datum arg, Oid relation)
+{
+	HASH_SEQ_STATUS scan;
+	CachedSource *cached;
+
+	if (cached_sources == NULL || cache_stale)
+		return;
+	hash_seq_init(&scan, cached_sources);
+	while ((cached = hash_seq_search(&scan)) != NULL)
+		cache_stale |= !OidIsValid(relation) || relation == cached->view ||
+			cached->definition == NULL || relation == cached->definition->relation;
+}
+
+static void
+on_catalog_change(Datum arg, int cache, uint32 hash)
+{
+	cache_stale = true;
+}
+
+static void
+forget_sources(void)
+{
+	HASH_SEQ_STATUS scan;
+	CachedSource *cached;
+
+	hash_seq_init(&scan, cached_sources);
+	while ((cached = hash_seq_search(&scan)) != NULL)
+	{
+		for (int kind = 0; kind < PROFILES_KINDS; kind++)
+		{
+			for (int i = 0; i < 2; i++)
+				if (cached->folds[kind][i] != NULL)
+					SPI_freeplan(cached->folds[kind][i]);
+			for (int i = 0; i < WRITINGS; i++)
+				if (cached->writes[kind][i] != NULL)
+					SPI_freeplan(cached->writes[kind][i]);
+		}
+	}
+	cached_sources = NULL;
+	MemoryContextReset(cache_context);
+}
+
+static TupleDesc
+folded_rows_desc(void)
+{
+	static const char *const names[] = {"key", "left_out", "profile", "events", "example"};
+	Oid			schema = get_namespace_oid("profiles", false);
+	Oid			profile = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+										  CStringGetDatum("profile"), ObjectIdGetDatum(schema));
+	Oid			types[] = {TEXTOID, TEXTOID, profile, INT8OID, TEXTOID};
+	TupleDesc	tupdesc = CreateTemplateTupleDesc(lengthof(names));
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		TupleDescInitEntry(tupdesc, i + 1, names[i], types[i], -1, 0);
+	return tupdesc;
+}
+
+static CachedSource *
+find_source(Oid view, Oid function)
+{
+	CachedSource *cached;
+	bool		found;
+
+	if (cache_context == NULL)
+	{
+		cache_context = AllocSetContextCreate(CacheMemoryContext, "captured sources",
+											  ALLOCSET_DEFAULT_SIZES);
+		CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, on_catalog_change, (Datum) 0);
+		CacheRegisterSyscacheCallback(TYPEOID, on_catalog_change, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, on_catalog_change, (Datum) 0);
+	}
+	if (cache_stale && cache_users == 0 && cached_sources != NULL)
+		forget_sources();
+	if (cached_sources == NULL)
+	{
+		HASHCTL		info = {0};
+
+		info.keysize = sizeof(Oid);
+		info.entrysize = sizeof(CachedSource);
+		info.hcxt = cache_context;
+		cached_sources = hash_create("captured sources", 8, &info,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		cache_stale = false;
+	}
+
+	cached = hash_search(cached_sources, &view, HASH_ENTER, &found);
+	if (!found)
+	{
+		MemoryContext old;
+
+		memset((char *) cached + sizeof(Oid), 0, sizeof(CachedSource) - sizeof(Oid));
+		old = MemoryContextSwitchTo(cache_context);
+		PG_TRY();
+		{
+			cached->definition = profiles_source_definition(view);
+			cached->extension = profiles_extension_of(function);
+			cached->owner = profiles_owner(function);
+			cached->tupdesc = folded_rows_desc();
+		}
+		PG_CATCH();
+		{
+			(void) hash_search(cached_sources, &view, HASH_REMOVE, NULL);
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(old);
+	}
+	return cached;
+}
+
+/* ---------- writing ---------- */
+
+/* One statement's work for one kind. */
+typedef struct Capture
+{
+	int32		source_id;
+	CachedSource *cached;
+	int			kind;
+	TriggerData *trigger;
+	Tuplestorestate *old_rows;
+	Tuplestorestate *new_rows;
+} Capture;
+
+static void
+register_rows(const char *name, Tuplestorestate *rows, TupleDesc tupdesc)
+{
+	EphemeralNamedRelation enr;
+
+	if (rows == NULL)
+		return;
+	enr = palloc0(sizeof(EphemeralNamedRelationData));
+	enr->md.name = pstrdup(name);
+	enr->md.tupdesc = tupdesc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = tuplestore_tuple_count(rows);
+	enr->reldata = rows;
+	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register \"%s\"", name);
+}
+
+/* Writes folded rows, as the extension's owner. */
+static void
+write_rows(Capture *capture, Writing writing)
+{
+	SPIPlanPtr *plan = &capture->cached->writes[capture->kind][writing];
+	ProfilesRole caller = profiles_become_owner(capture->cached->owner);
+	Datum		source = Int32GetDatum(capture->source_id);
+	int			rc;
+
+	SPI_connect();
+	register_rows(OLD_ROWS, capture->old_rows, capture->cached->tupdesc);
+	register_rows(NEW_ROWS, capture->new_rows, capture->cached->tupdesc);
+	if (*plan == NULL)
+	{
+		Oid			type = INT4OID;
+
+		*plan = SPI_prepare(psprintf(writings[writing], profiles_kinds[capture->kind]), 1, &type);
+		if (*plan == NULL || SPI_keepplan(*plan) != 0)
+			elog(ERROR, "could not prepare capture: %s", SPI_result_code_string(SPI_result));
+	}
+	rc = SPI_execute_plan(*plan, &source, NULL, false, 0);
+	if (rc != SPI_OK_INSERT)
+		elog(ERROR, "capture failed: %s", SPI_result_code_string(rc));
+	SPI_finish();
+	profiles_become_caller(caller);
+}
+
+/* Folds rows of the trigger's relation, as the source's adder. */
+static Tuplestorestate *
+fold_rows(Capture *capture, const char *from, bool old)
+{
+	ProfilesFold fold = {0};
+	CachedSource *cached = capture->cached;
+	SPIPlanPtr *plan = &cached->folds[capture->kind][old];
+	Oid			row_type = capture->trigger->tg_relation->rd_rel->reltype;
+
+	fold.source = cached->definition;
+	fold.kind = profiles_kinds[capture->kind];
+	fold.from = from;
+	fold.row_type = row_type;
+	fold.sample = 1;
+	fold.since = DT_NOBEGIN;
+	fold.store = tuplestore_begin_heap(false, false, work_mem);
+	fold.store_context = CurrentMemoryContext;
+	fold.tupdesc = capture->cached->tupdesc;
+	if (capture->trigger->tg_oldtable != NULL || capture->trigger->tg_newtable != NULL)
+	{
+		fold.trigger = capture->trigger;
+		/* the rows of a partition have a type of their own */
+		if (*plan != NULL && cached->fold_types[capture->kind][old] != row_type)
+		{
+			SPI_freeplan(*plan);
+			*plan = NULL;
+		}
+		cached->fold_types[capture->kind][old] = row_type;
+		fold.plan = plan;
+	}
+	profiles_fold_rows(&fold);
+	return fold.store;
+}
+
+/* ---------- merging by writers ---------- */
+
+/*
+ * Merges pending rows if there are many and nobody else is at it.
+ *
+ * How many is judged by the table's size.  Merged rows take their place until
+ * they are vacuumed, so after a try the table has to grow by a good part, or
+ * to shrink, before this backend tries again.
+ */
+static void
+merge_if_many(Capture *capture)
+{
+	static BlockNumber tried_at[PROFILES_KINDS];
+	const int	rows_per_block = 20;	/* of a usual size */
+	BlockNumber limit = profiles_pending_limit / rows_per_block + 1;
+	BlockNumber blocks;
+	Relation	pending;
+	ProfilesRole caller;
+
+	if (profiles_pending_limit < 0 || IsolationUsesXactSnapshot())
+		return;
+	pending = table_openrv(makeRangeVar("profiles",
+										psprintf("%s_pending", profiles_kinds[capture->kind]), -1),
+						   AccessShareLock);
+	blocks = RelationGetNumberOfBlocks(pending);
+	table_close(pending, AccessShareLock);
+
+	if (blocks < tried_at[capture->kind])
+		tried_at[capture->kind] = 0;
+	if (blocks < limit || blocks < tried_at[capture->kind] + limit / 4 + 1)
+		return;
+	tried_at[capture->kind] = blocks;
+
+	if (!profiles_lock(capture->cached->extension, capture->kind, PROFILES_UPKEEP_LOCK,
+					   ExclusiveLock, false, false) ||
+		!profiles_lock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
+					   ExclusiveLock, false, false))
+		return;
+	caller = profiles_become_owner(capture->cached->owner);
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT profiles._merge_pending('%s', 1000000)",
+							 profiles_kinds[capture->kind]), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not merge pending rows");
+	SPI_finish();
+	profiles_become_caller(caller);
+}
+
+/* ---------- the trigger ---------- */
+
+/* New events: merged at once, or pending. */
+static void
+capture_insert(Capture *capture, bool immediate)
+{
+	if (tuplestore_tuple_count(capture->new_rows) == 0)
+		return;
+	if (immediate && !IsolationUsesXactSnapshot() &&
+		profiles_lock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
+					  ShareLock, false, false))
+	{
+		write_rows(capture, WRITE_DIRECT);
+		write_rows(capture, WRITE_LEFT_OUT);
+	}
+	else
+	{
+		write_rows(capture, WRITE_PENDING);
+		merge_if_many(capture);
+	}
+}
+
+/* Captures a statement for one kind. */
+static void
+capture_kind(Capture *capture, bool immediate, bool keep)
+{
+	TriggerData *trigger = capture->trigger;
+
+	capture->old_rows = NULL;
+	capture->new_rows = NULL;
+	if (trigger->tg_oldtable != NULL)
+		capture->old_rows = fold_rows(capture, OLD_EVENTS, true);
+	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && keep)
+		/* BEFORE TRUNCATE: what is about to go is still there */
+		capture->old_rows = fold_rows(capture,
+									  profiles_qualified_name(RelationGetRelid(trigger->tg_relation)),
+									  true);
+	if (trigger->tg_newtable != NULL)
+		capture->new_rows = fold_rows(capture, NEW_EVENTS, false);
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		capture_insert(capture, immediate);
+	else if (keep)
+	{
+		write_rows(capture, WRITE_KEPT);
+		if (capture->new_rows != NULL)
+			write_rows(capture, WRITE_PENDING);
+	}
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		write_rows(capture, WRITE_CHANGES);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		write_rows(capture, WRITE_MARKS);
+	else
+		write_rows(capture, WRITE_DUE);
+
+	if (capture->old_rows != NULL)
+		tuplestore_end(capture->old_rows);
+	if (capture->new_rows != NULL)
+		tuplestore_end(capture->new_rows);
+}
+
+/* Is a relation the source's, or one of its partitions or children? */
+static bool
+is_part_of(Oid relation, SourceDefinition *source)
+{
+	return relation == source->relation ||
+		typeInheritsFrom(get_rel_type_id(relation), get_rel_type_id(source->relation));
+}
+
+/*
+ * capture(source_id, capture, on_change): trigger function on events.
+ *
+ * A trigger whose source is gone, or whose table is no longer part of it, such
+ * as a detached partition, does nothing.
+ */
+Datum
+profiles_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Capture		capture = {0};
+	char	  **args;
+	Oid			view;
+	int			settings;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
+		trigger->tg_trigger->tgnargs != 3)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"capture\" was not called by a trigger of a source"),
+				 errhint("profiles.add_source() makes these triggers.")));
+	args = trigger->tg_trigger->tgargs;
+
+	/* locked until the end of the transaction */
+	capture.source_id = pg_strtoint32(args[0]);
+	view = RangeVarGetRelid(makeRangeVar("profiles", psprintf("source_%d", capture.source_id), -1),
+							AccessShareLock, true);
+	if (!OidIsValid(view))
+		return PointerGetDatum(NULL);
+
+	settings = profiles_pin_settings();
+	capture.cached = find_source(view, fcinfo->flinfo->fn_oid);
+	if (is_part_of(RelationGetRelid(trigger->tg_relation), capture.cached->definition))
+	{
+		capture.trigger = trigger;
+		cache_users++;
+		PG_TRY();
+		{
+			for (capture.kind = 0; capture.kind < PROFILES_KINDS; capture.kind++)
+			{
+				if (profiles_source_feeds(capture.cached->definition, profiles_kinds[capture.kind]))
+					capture_kind(&capture, strcmp(args[1], "immediate") == 0,
+								 strcmp(args[2], "keep") == 0);
+			}
+		}
+		PG_FINALLY();
+		{
+			cache_users--;
+		}
+		PG_END_TRY();
+	}
+	profiles_unpin_settings(settings);
+	return PointerGetDatum(NULL);
+}
+
+/* ---------- triggers on events ---------- */
+
+static void
+run_command(char *command)
+{
+	int			rc = SPI_execute(command, false, 0);
+
+	if (rc != SPI_OK_UTILITY)
+		elog(ERROR, "%s failed: %s", command, SPI_result_code_string(rc));
+}
+
+static void
+drop_triggers(Oid relation)
+{
+	static const char *const names[] = {
+		"profiles_insert", "profiles_update", "profiles_delete", "profiles_truncate"
+	};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		if (OidIsValid(get_trigger_oid(relation, names[i], true)))
+			run_command(psprintf("DROP TRIGGER %s ON %s", names[i],
+								 profiles_qualified_name(relation)));
+	}
+}
+
+static void
+create_triggers(Oid relation, int32 source_id, const char *capture, const char *on_change)
+{
+	char	   *table = profiles_qualified_name(relation);
+	char	   *call = psprintf("FOR EACH STATEMENT EXECUTE FUNCTION profiles.capture(%d, %s, %s)",
+								source_id, quote_literal_cstr(capture),
+								quote_literal_cstr(on_change));
+
+	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_insert AFTER INSERT ON %s "
+						 "REFERENCING NEW TABLE AS " NEW_EVENTS " %s", table, call));
+	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_update AFTER UPDATE ON %s "
+						 "REFERENCING OLD TABLE AS " OLD_EVENTS " NEW TABLE AS " NEW_EVENTS " %s",
+						 table, call));
+	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_delete AFTER DELETE ON %s "
+						 "REFERENCING OLD TABLE AS " OLD_EVENTS " %s", table, call));
+	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_truncate %s TRUNCATE ON %s %s",
+						 strcmp(on_change, "keep") == 0 ? "BEFORE" : "AFTER", table, call));
+}
+
+/*
+ * _install_triggers(view regclass, source_id integer, capture text,
+ *					 on_change text, missing_only boolean)
+ *
+ * Gives the source's relation, its partitions and children their triggers, or
+ * takes them away where capture is none, with the rights of the source's adder.
+ * missing_only leaves alone those that have triggers, and takes no lock on them.
+ */
+Datum
+profiles_install_triggers(PG_FUNCTION_ARGS)
+{
+	int32		source_id = PG_GETARG_INT32(1);
+	char	   *capture = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *on_change = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	bool		missing_only = PG_GETARG_BOOL(4);
+	int			settings = profiles_pin_settings();
+	SourceDefinition *source = profiles_source_definition(PG_GETARG_OID(0));
+	ProfilesRole caller = profiles_become_adder(source->owner);
+	ListCell   *lc;
+
+	SPI_connect();
+	foreach(lc, find_all_inheritors(source->relation, AccessShareLock, NULL))
+	{
+		Oid			relation = lfirst_oid(lc);
+		char		relkind = get_rel_relkind(relation);
+
+		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+			continue;
+		if (strcmp(capture, "none") == 0)
+			drop_triggers(relation);
+		else if (!missing_only || !OidIsValid(get_trigger_oid(relation, "profiles_insert", true)))
+			create_triggers(relation, source_id, capture, on_change);
+	}
+	SPI_finish();
+	profiles_become_caller(caller);
+	profiles_unpin_settings(settings);
+	PG_RETURN_VOID();
+}
