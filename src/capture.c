@@ -44,6 +44,8 @@ PG_FUNCTION_INFO_V1(profiles_install_triggers);
 #define OLD_ROWS	"profiles_old_rows"
 #define NEW_ROWS	"profiles_new_rows"
 
+#define KEPT_PLAN_ROWS	100		/* statements up to this size use kept plans */
+
 /* What is written for a statement; the statements are below. */
 typedef enum Writing
 {
@@ -302,9 +304,12 @@ write_rows(Capture *capture, Writing writing)
 	profiles_become_caller(caller);
 }
 
-/* Folds rows of the trigger's relation, as the source's adder. */
+/*
+ * Folds, as the source's adder, the rows of a transition table, or of the
+ * trigger's relation where there is none.
+ */
 static Tuplestorestate *
-fold_rows(Capture *capture, const char *from, bool old)
+fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 {
 	ProfilesFold fold = {0};
 	CachedSource *cached = capture->cached;
@@ -313,16 +318,20 @@ fold_rows(Capture *capture, const char *from, bool old)
 
 	fold.source = cached->definition;
 	fold.kind = profiles_kinds[capture->kind];
-	fold.from = from;
+	fold.from = old ? OLD_EVENTS : NEW_EVENTS;
 	fold.row_type = row_type;
 	fold.sample = 1;
 	fold.since = DT_NOBEGIN;
 	fold.store = tuplestore_begin_heap(false, false, work_mem);
 	fold.store_context = CurrentMemoryContext;
 	fold.tupdesc = capture->cached->tupdesc;
-	if (capture->trigger->tg_oldtable != NULL || capture->trigger->tg_newtable != NULL)
-	{
+	if (events == NULL)
+		fold.from = profiles_qualified_name(RelationGetRelid(capture->trigger->tg_relation));
+	else
 		fold.trigger = capture->trigger;
+	/* many rows are worth a plan that knows how many */
+	if (events != NULL && tuplestore_tuple_count(events) <= KEPT_PLAN_ROWS)
+	{
 		/* the rows of a partition have a type of their own */
 		if (*plan != NULL && cached->fold_types[capture->kind][old] != row_type)
 		{
@@ -414,14 +423,12 @@ capture_kind(Capture *capture, bool immediate, bool keep)
 	capture->old_rows = NULL;
 	capture->new_rows = NULL;
 	if (trigger->tg_oldtable != NULL)
-		capture->old_rows = fold_rows(capture, OLD_EVENTS, true);
+		capture->old_rows = fold_rows(capture, trigger->tg_oldtable, true);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && keep)
 		/* BEFORE TRUNCATE: what is about to go is still there */
-		capture->old_rows = fold_rows(capture,
-									  profiles_qualified_name(RelationGetRelid(trigger->tg_relation)),
-									  true);
+		capture->old_rows = fold_rows(capture, NULL, true);
 	if (trigger->tg_newtable != NULL)
-		capture->new_rows = fold_rows(capture, NEW_EVENTS, false);
+		capture->new_rows = fold_rows(capture, trigger->tg_newtable, false);
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		capture_insert(capture, immediate);

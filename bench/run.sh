@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# run.sh: measures profiles beside its peers on the same data in one run, and
+# prints every row as a ratio. Takes minutes. Usage:
+#   bench/run.sh [events] [users] | tee -a out
+# Peers: Debian's postgresql-15-first-last-agg, DuckDB as the npm package
+# @duckdb/node-api (left out, with a line, where it can't be had).
+
+. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+
+events=${1:-5000000}
+users=${2:-$((events / 20))}
+
+need_packages
+first_last_agg=postgresql-$pg_major-first-last-agg
+dpkg-query -W "$first_last_agg" >/dev/null 2>&1 || as_root apt-get install -qq "$first_last_agg" >/dev/null || true
+make_scratch
+trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
+copy_source
+copy_postgresql
+build_and_install
+cd "$scratch/source"
+
+as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C -A trust >/dev/null
+as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
+    -c shared_buffers=3GB -c work_mem=1GB -c maintenance_work_mem=1GB -c max_wal_size=16GB -c checkpoint_timeout=1h \
+    -c max_parallel_workers_per_gather=0 -c autovacuum=off" start
+export PGHOST=$scratch PGUSER=bench PGDATABASE=postgres
+sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+
+# Seconds that a statement takes: the best of three, or of $runs.
+seconds() {
+    local best= t i
+    for ((i = 0; i < ${runs:-3}; i++)); do
+        t=$(printf '%s\n' '\timing on' "$1" | sql 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1)
+        best=$(awk -v a="$t" -v b="${best:-1e12}" 'BEGIN { print (a < b ? a : b) }')
+    done
+    awk -v t="$best" 'BEGIN { printf "%.3f", t / 1000 }'
+}
+
+# A row: what, seconds, seconds of what it is compared with, that one's name, bar.
+row() {
+    awk -v what="$1" -v t="$2" -v base="$3" -v name="$4" -v bar="$5" \
+        'BEGIN { printf "| %s | %.3f | %s %.3f | %.2f | %s |\n", what, t, name, base, t / base, bar }'
+}
+
+say "making $events events of $users users"
+sql -v events="$events" -v users="$users" -f bench/events.sql 2>/dev/null
+sql -c "CREATE EXTENSION profiles"
+sql -c "CREATE EXTENSION first_last_agg SCHEMA bench" 2>/dev/null && peer=yes || peer=no
+
+pairs="'session', session_id, 'name', usr_name, 'email', usr_email, 'application', application, 'geo.country', country, 'geo.region', region,
+    'geo.city', city, 'device.type', device_type, 'os.name', os_name, 'os.version', os_version, 'browser.name', browser_name, 'browser.version', browser_version"
+columns="application country region city device_type os_name os_version browser_name browser_version"
+each() { # a list of expressions, % being a column
+    local c list=
+    for c in $columns; do list="$list, ${1//%/$c}"; done
+    printf '%s' "$list"
+}
+
+echo
+echo "| what | seconds | compared with | ratio | bar |"
+echo "|---|---|---|---|---|"
+floor=$(seconds "SELECT count(*) FROM (SELECT usr_id, min(ts), max(ts) FROM bench.events GROUP BY 1 OFFSET 0) s;")
+row "floor: min(ts), max(ts) per user" "$floor" "$floor" floor "1"
+agg=$(seconds "SELECT count(p) FROM (SELECT usr_id, profiles.profile_agg(ts, $pairs) AS p FROM bench.events GROUP BY 1 OFFSET 0) s;")
+row "profile_agg in plain SQL, one core" "$agg" "$floor" floor "<= 2.0"
+if [ $peer = yes ]; then
+    t=$(runs=1 seconds "SELECT count(*) FROM (SELECT usr_id, min(ts), max(ts), bench.last(usr_name), bench.last(usr_email)$(each "bench.first(%)")$(each "bench.last(%)") FROM bench.events GROUP BY 1 OFFSET 0) s;")
+    row "first_last_agg, 20 aggregates, rows in time order" "$t" "$floor" floor ""
+fi
+t=$(runs=1 seconds "SELECT count(*) FROM (SELECT DISTINCT ON (usr_id) * FROM bench.events ORDER BY usr_id, ts OFFSET 0) s;")
+row "DISTINCT ON, one end only" "$t" "$floor" floor ""
+t=$(runs=1 seconds "SELECT count(*) FROM (SELECT usr_id, (array_agg(city ORDER BY ts))[1], (array_agg(city ORDER BY ts DESC))[1] FROM bench.events GROUP BY 1 OFFSET 0) s;")
+row "array_agg(city ORDER BY ts)[1], one attribute of ten" "$t" "$floor" floor ""
+par=$(seconds "SET max_parallel_workers_per_gather = 1; SELECT count(p) FROM (SELECT usr_id, profiles.profile_agg(ts, $pairs) AS p FROM bench.events GROUP BY 1 OFFSET 0) s;")
+row "profile_agg with one worker beside the leader" "$par" "$agg" "one process" ""
+
+if node -e 1 2>/dev/null && (mkdir "$scratch/duckdb" && cd "$scratch/duckdb" && npm install --silent --no-fund --no-audit @duckdb/node-api >/dev/null 2>&1); then
+    sql -c "COPY bench.events TO STDOUT (FORMAT csv, HEADER)" >"$scratch/duckdb/events.csv"
+    for threads in 1 2; do
+        t=$(cd "$scratch/duckdb" && node - "$threads" $columns <<'EOF'
+const { DuckDBInstance } = require('@duckdb/node-api');
+(async () => {
+    const [threads, ...columns] = process.argv.slice(2);
+    const c = await (await DuckDBInstance.create(':memory:', { threads })).connect();
+    await c.run("CREATE TABLE events AS SELECT * FROM read_csv('events.csv', all_varchar = true)");
+    await c.run('CREATE TABLE e AS SELECT * REPLACE (ts::TIMESTAMPTZ AS ts) FROM events');
+    const list = columns.map(x => `arg_min(${x}, ts), arg_max(${x}, ts)`).join(', ');
+    let best = Infinity;
+    for (let i = 0; i < 3; i++) {
+        const t = process.hrtime.bigint();
+        await c.run(`CREATE OR REPLACE TABLE r AS SELECT usr_id, min(ts), max(ts), arg_max(usr_name, ts), arg_max(usr_email, ts), ${list} FROM e GROUP BY 1`);
+        best = Math.min(best, Number(process.hrtime.bigint() - t) / 1e9);
+    }
+    console.log(best.toFixed(3));
+})();
+EOF
+        )
+        if [ "$threads" = 1 ]; then row "profile_agg, one core" "$agg" "$t" "DuckDB, 1 thread" "<= 0.5"
+        else row "profile_agg, two processes" "$par" "$t" "DuckDB, 2 threads" "<= 0.5"; fi
+    done
+    rm -rf "$scratch/duckdb"
+else
+    echo "| DuckDB | | not to be had here | | |"
+fi
+
+sql -c "SELECT profiles.add_source('bench.events', capture => 'none', mapping => '{\"account_id\": null}')" >/dev/null 2>&1
+fold=$(seconds "SELECT count(*) FROM profiles._fold('profiles.source_1', 'user');")
+row "fold of a source, one core" "$fold" "$floor" floor "<= 1.0"
+one=$(runs=1 seconds "CALL profiles.rebuild('user');")
+row "first rebuild, writing included" "$one" "$floor" floor ""
+one=$(runs=2 seconds "CALL profiles.rebuild('user');")
+row "rebuild again, nothing changed" "$one" "$floor" floor ""
+two=$(runs=2 seconds "SET max_parallel_workers_per_gather = 1; CALL profiles.rebuild('user');")
+row "rebuild with one worker beside the leader" "$two" "$one" "one process" "<= 0.65"
+
+size=$(sql -c "SELECT round(avg(pg_column_size(profile))) || ' ' || round(avg(pg_column_size(profile::jsonb))) || ' ' || round(avg(pg_column_size(profile::text::jsonb))) FROM (SELECT profile FROM profiles.user_profile LIMIT 50000) s")
+set -- $size
+awk -v p="$1" -v j="$2" -v t="$3" 'BEGIN {
+    printf "| mean stored profile, bytes | %d | flat jsonb %d | %.2f | <= 0.4 |\n", p, j, p / j
+    printf "| mean stored profile, bytes | %d | lossless jsonb %d | %.2f | <= 0.4 |\n", p, t, p / t }'
+
+sql -c "SELECT profiles.index_profiles('user', 'last_seen_country')" >/dev/null 2>&1
+sql -c "VACUUM ANALYZE profiles.user_profile"
+t=$(seconds "SELECT * FROM profiles.users WHERE last_seen_country = 'DE' ORDER BY last_seen DESC LIMIT 50;")
+row "list page, newest 50 of a country, of $users" "$t" "0.005" "5 ms, absolute:" "<= 1"
+
+# capture
+sql -c "CREATE TABLE bench.extra AS SELECT * FROM bench.events LIMIT 100000; CREATE TABLE bench.plain (LIKE bench.events); CREATE TABLE bench.captured (LIKE bench.events)"
+sql -c "COPY bench.extra TO STDOUT" >"$scratch/extra.copy"
+chmod 644 "$scratch/extra.copy"
+sql -c "SELECT profiles.add_source('bench.captured', mapping => '{\"account_id\": null}')" >/dev/null 2>&1
+plain=$(seconds "COPY bench.plain FROM '$scratch/extra.copy';")
+captured=$(seconds "COPY bench.captured FROM '$scratch/extra.copy';")
+row "COPY of 100,000 events, deferred capture" "$captured" "$plain" "without" "<= 1.5"
+
+# both are warmed up; both run twice, in turn
+for table in plain captured; do
+    cat >"$scratch/$table.sql" <<EOF
+\\set u random(0, 200000)
+INSERT INTO bench.$table (ts, usr_id, usr_name, session_id, country, city, browser_name) VALUES (now(), 'user-' || :u, 'Name', 's' || :u, 'DE', 'Berlin', 'Firefox');
+EOF
+    chmod 644 "$scratch/$table.sql"
+done
+tps() { as_user "$bindir/pgbench" -n -f "$scratch/$1.sql" -c 8 -j 2 -T 10 postgres 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'; }
+tps captured >/dev/null
+a=$(tps plain) b=$(tps captured) c=$(tps plain) d=$(tps captured)
+awk -v p="$a" -v q="$c" -v c="$b" -v d="$d" 'BEGIN { printf "| single-row INSERTs by 8 clients, deferred, tps | %d | without %d | %.2f | >= 0.7 |\n", (c + d) / 2, (p + q) / 2, (c + d) / (p + q) }'
+
+sql -c "SELECT profiles.drop_source('bench.captured')" >/dev/null 2>&1
+sql -c "SELECT profiles.alter_source('bench.events', capture => 'deferred')" >/dev/null 2>&1
+runs=1 rebuild=$(runs=1 seconds "CALL profiles.rebuild('user');")
+sql -c "INSERT INTO bench.events SELECT * FROM bench.extra LIMIT 10000; UPDATE bench.events SET note = note WHERE false"
+sql -c "INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.extra e LIMIT 10000"
+t=$(runs=1 seconds "CALL profiles.refresh('user');")
+row "refresh of 20,000 new events on $events" "$t" "$rebuild" rebuild "<= 0.01"
+sql -c "SELECT count(*) || ' profiles differ from a fold from scratch' FROM profiles.verify('user')"
+
+# one jsonb column
+sql -c "SELECT profiles.drop_source('bench.events')" >/dev/null 2>&1
+sql -c "CREATE TABLE bench.rum AS SELECT jsonb_build_object('type', event_type, 'date', (extract(epoch FROM ts) * 1000)::bigint,
+            'session', jsonb_build_object('id', session_id, 'type', 'user'), 'application', jsonb_build_object('id', application),
+            'usr', jsonb_build_object('id', usr_id, 'name', usr_name, 'email', usr_email),
+            'view', jsonb_build_object('id', event_id, 'url', 'https://shop.example' || page, 'url_path', page, 'referrer', referrer),
+            'geo', jsonb_build_object('country_iso_code', country, 'country_subdivision', region, 'city', city),
+            'device', jsonb_build_object('type', device_type), 'os', jsonb_build_object('name', os_name, 'version', os_version),
+            'browser', jsonb_build_object('name', browser_name, 'version', browser_version)) AS event
+        FROM bench.events LIMIT $((events / 5))"
+sql -c "VACUUM (FREEZE, ANALYZE) bench.rum"
+sql -c "SELECT profiles.add_source('bench.rum', preset => 'rum', capture => 'none')" >/dev/null 2>&1
+plain=$(runs=1 seconds "SELECT count(*) FROM (SELECT usr_id, min(ts), max(ts), (array_agg(usr_name ORDER BY ts DESC))[1], (array_agg(usr_email ORDER BY ts DESC))[1]$(each "(array_agg(% ORDER BY ts))[1]")$(each "(array_agg(% ORDER BY ts DESC))[1]")
+    FROM (SELECT event #>> '{usr,id}' AS usr_id, to_timestamp((event ->> 'date')::float8 / 1000) AS ts, event #>> '{usr,name}' AS usr_name, event #>> '{usr,email}' AS usr_email,
+          event #>> '{application,id}' AS application, event #>> '{geo,country_iso_code}' AS country, event #>> '{geo,country_subdivision}' AS region, event #>> '{geo,city}' AS city,
+          event #>> '{device,type}' AS device_type, event #>> '{os,name}' AS os_name, event #>> '{os,version}' AS os_version, event #>> '{browser,name}' AS browser_name, event #>> '{browser,version}' AS browser_version
+          FROM bench.rum OFFSET 0) e GROUP BY 1 OFFSET 0) s;")
+t=$(runs=1 seconds "CALL profiles.rebuild('user');")
+row "rebuild from one jsonb column of $((events / 5)) RUM events" "$t" "$plain" "->> and array_agg" "<= 0.25"
+echo
+printf '%s, %s, %s cores, %s\n' "$(date -u +%Y-%m-%d)" "$("$bindir/postgres" --version)" "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
