@@ -16,17 +16,20 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
 #include "profile.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -37,6 +40,7 @@
 
 PG_FUNCTION_INFO_V1(profiles_capture);
 PG_FUNCTION_INFO_V1(profiles_install_triggers);
+PG_FUNCTION_INFO_V1(profiles_remove_triggers);
 
 /* Names of the transition tables, and of the folded rows, in statements. */
 #define OLD_EVENTS	"profiles_old_events"
@@ -366,9 +370,9 @@ merge_if_many(Capture *capture)
 
 	if (profiles_pending_limit < 0 || IsolationUsesXactSnapshot())
 		return;
-	pending = table_openrv(makeRangeVar("profiles",
-										psprintf("%s_pending", profiles_kinds[capture->kind]), -1),
-						   AccessShareLock);
+	pending = table_open(get_relname_relid(psprintf("%s_pending", profiles_kinds[capture->kind]),
+										   get_namespace_oid("profiles", false)),
+						 AccessShareLock);
 	blocks = RelationGetNumberOfBlocks(pending);
 	table_close(pending, AccessShareLock);
 
@@ -459,6 +463,47 @@ is_part_of(Oid relation, SourceDefinition *source)
 		typeInheritsFrom(get_rel_type_id(relation), get_rel_type_id(source->relation));
 }
 
+/* Has the trigger the timing and transition tables that its event needs? */
+static bool
+is_made_by_us(TriggerData *trigger, bool keep)
+{
+	Trigger    *made = trigger->tg_trigger;
+	bool		old = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event);
+	bool		new = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) || TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		return TRIGGER_FIRED_BEFORE(trigger->tg_event) == keep;
+	return TRIGGER_FIRED_AFTER(trigger->tg_event) &&
+		(!old || (trigger->tg_oldtable != NULL && strcmp(made->tgoldtable, OLD_EVENTS) == 0)) &&
+		(!new || (trigger->tg_newtable != NULL && strcmp(made->tgnewtable, NEW_EVENTS) == 0));
+}
+
+/*
+ * The view of a source, locked until the end of the transaction; InvalidOid if
+ * there is none.  Whoever writes events need not have any right on the schema,
+ * so the usual look-up by name won't do.
+ */
+static Oid
+lock_source_view(int32 source_id)
+{
+	char	   *name = psprintf("source_%d", source_id);
+	Oid			schema = get_namespace_oid("profiles", false);
+	Oid			view = get_relname_relid(name, schema);
+
+	while (OidIsValid(view))
+	{
+		Oid			now;
+
+		LockRelationOid(view, AccessShareLock);
+		now = get_relname_relid(name, schema);
+		if (now == view)
+			break;
+		UnlockRelationOid(view, AccessShareLock);
+		view = now;
+	}
+	return view;
+}
+
 /*
  * capture(source_id, capture, on_change): trigger function on events.
  *
@@ -475,7 +520,8 @@ profiles_capture(PG_FUNCTION_ARGS)
 	int			settings;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
-		trigger->tg_trigger->tgnargs != 3)
+		trigger->tg_trigger->tgnargs != 3 ||
+		!is_made_by_us(trigger, strcmp(trigger->tg_trigger->tgargs[2], "keep") == 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"capture\" was not called by a trigger of a source"),
@@ -484,8 +530,7 @@ profiles_capture(PG_FUNCTION_ARGS)
 
 	/* locked until the end of the transaction */
 	capture.source_id = pg_strtoint32(args[0]);
-	view = RangeVarGetRelid(makeRangeVar("profiles", psprintf("source_%d", capture.source_id), -1),
-							AccessShareLock, true);
+	view = lock_source_view(capture.source_id);
 	if (!OidIsValid(view))
 		return PointerGetDatum(NULL);
 
@@ -526,21 +571,6 @@ run_command(char *command)
 }
 
 static void
-drop_triggers(Oid relation)
-{
-	static const char *const names[] = {
-		"profiles_insert", "profiles_update", "profiles_delete", "profiles_truncate"
-	};
-
-	for (int i = 0; i < (int) lengthof(names); i++)
-	{
-		if (OidIsValid(get_trigger_oid(relation, names[i], true)))
-			run_command(psprintf("DROP TRIGGER %s ON %s", names[i],
-								 profiles_qualified_name(relation)));
-	}
-}
-
-static void
 create_triggers(Oid relation, int32 source_id, const char *capture, const char *on_change)
 {
 	char	   *table = profiles_qualified_name(relation);
@@ -563,9 +593,9 @@ create_triggers(Oid relation, int32 source_id, const char *capture, const char *
  * _install_triggers(view regclass, source_id integer, capture text,
  *					 on_change text, missing_only boolean)
  *
- * Gives the source's relation, its partitions and children their triggers, or
- * takes them away where capture is none, with the rights of the source's adder.
- * missing_only leaves alone those that have triggers, and takes no lock on them.
+ * Gives the source's relation, its partitions and children their triggers, with
+ * the rights of the source's adder.  missing_only leaves alone those that have
+ * triggers, and takes no lock on them.
  */
 Datum
 profiles_install_triggers(PG_FUNCTION_ARGS)
@@ -587,13 +617,46 @@ profiles_install_triggers(PG_FUNCTION_ARGS)
 
 		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 			continue;
-		if (strcmp(capture, "none") == 0)
-			drop_triggers(relation);
-		else if (!missing_only || !OidIsValid(get_trigger_oid(relation, "profiles_insert", true)))
+		if (!missing_only || !OidIsValid(get_trigger_oid(relation, "profiles_insert", true)))
 			create_triggers(relation, source_id, capture, on_change);
 	}
 	SPI_finish();
 	profiles_become_caller(caller);
 	profiles_unpin_settings(settings);
+	PG_RETURN_VOID();
+}
+
+/*
+ * _remove_triggers(relation regclass): drops the triggers on a table that call
+ * capture().
+ *
+ * Whoever may create a trigger need not own the table, but only the owner may
+ * drop it; so this asks for no right.  What it drops is ours, whoever made it.
+ */
+Datum
+profiles_remove_triggers(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Oid			capture = LookupFuncName(list_make2(makeString("profiles"), makeString("capture")),
+										 0, NULL, false);
+	Relation	relation = table_open(relid, AccessExclusiveLock);
+	TriggerDesc *triggers = relation->trigdesc;
+	List	   *ours = NIL;
+	ListCell   *lc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (triggers->triggers[i].tgfoid == capture)
+			ours = lappend_oid(ours, triggers->triggers[i].tgoid);
+	}
+	table_close(relation, NoLock);
+	foreach(lc, ours)
+	{
+		ObjectAddress trigger;
+
+		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
+		performDeletion(&trigger, DROP_RESTRICT, 0);
+		CommandCounterIncrement();
+	}
 	PG_RETURN_VOID();
 }

@@ -478,6 +478,7 @@ profiles_fold_rows(ProfilesFold *fold)
 	else if (try_query(fold, sql, params) != 0)
 	{
 		tuplestore_clear(fold->store);
+		fold->plan = NULL;		/* is for the query over all rows */
 		fold_in_batches(fold);
 	}
 	profiles_become_caller(caller);

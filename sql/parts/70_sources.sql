@@ -159,7 +159,11 @@ COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the 
 
 CREATE FUNCTION profiles._install_triggers(source_view regclass, source_id integer, capture text, on_change text, missing_only boolean) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_install_triggers' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._install_triggers(regclass, integer, text, text, boolean) IS 'Internal: gives the tables of a source their triggers, or takes them away.';
+COMMENT ON FUNCTION profiles._install_triggers(regclass, integer, text, text, boolean) IS 'Internal: gives the tables of a source their triggers.';
+
+CREATE FUNCTION profiles._remove_triggers(relation regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_remove_triggers' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._remove_triggers(regclass) IS 'Internal: takes the triggers of profiles from a table.';
 
 -- Triggers and records of a source's tables, as its row says.
 CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
@@ -169,10 +173,12 @@ AS $$
 DECLARE
     view regclass := profiles._source_view(found.id)::regclass;
 BEGIN
-    PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
-                                 view, found.id, found.capture, found.on_change));
     DELETE FROM profiles.source_part p WHERE p.source_id = found.id;
-    IF found.capture <> 'none' THEN
+    IF found.capture = 'none' THEN
+        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', part)) FROM unnest(profiles._source_parts(view)) AS part;
+    ELSE
+        PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
+                                     view, found.id, found.capture, found.on_change));
         INSERT INTO profiles.source_part (source_id, relation, folded)
         SELECT found.id, n, true FROM unnest(profiles._source_parts(view)) AS n;
     END IF;
@@ -457,13 +463,10 @@ CREATE FUNCTION profiles._uninstall(caller oid) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found profiles.source_config;
     r record;
 BEGIN
-    FOR found IN SELECT s.* FROM profiles.source_config s WHERE to_regclass(profiles._source_view(s.id)) IS NOT NULL LOOP
-        found.capture := 'none';
-        PERFORM profiles._capture_source(found);
-    END LOOP;
+    PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', t.name))
+    FROM (SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgfoid = 'profiles.capture'::regproc) t;
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c

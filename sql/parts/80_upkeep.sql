@@ -103,6 +103,9 @@ DECLARE
     view regclass := to_regclass(profiles._source_view(c.id));
     k record;
 BEGIN
+    IF to_regclass(part) IS NOT NULL THEN
+        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', part));
+    END IF;
     FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = c.id LOOP
         IF c.on_change = 'recompute' THEN
             INSERT INTO profiles.due (kind, source_id, reason) VALUES (k.kind, c.id, 'partition gone');
