@@ -40,7 +40,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations rebuild rights cleanup
+REGRESS = setup type aggregates first_last values property sources relations capture upkeep partitions rights cleanup
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 
 PG_CPPFLAGS = -I$(srcdir)/src

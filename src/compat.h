@@ -15,6 +15,11 @@
 #error "profiles needs PostgreSQL 15 or later"
 #endif
 
+/* 16 moved the macros over variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /*
  * 16 brought soft errors for input functions.  Before, an input function can
  * only throw, so the soft forms become the hard ones.

@@ -11,7 +11,6 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
-#include "parser/parse_agg.h"
 #include "profile.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -44,6 +43,8 @@ typedef struct BookendCall
 
 typedef struct BookendState
 {
+	Oid			value_type;		/* its types, for whoever only sees the state */
+	Oid			at_type;
 	bool		isnull;
 	Datum		value;
 	Datum		at;
@@ -63,41 +64,31 @@ init_type(BookendType *type, Oid oid, MemoryContext context)
 		fmgr_info_cxt(entry->cmp_proc, &type->compare, context);
 }
 
-/*
- * The types of value and at.  The transition function is called with them;
- * for the others they stand in the aggregate.
- */
+/* What this call site needs to know of the types of value and at. */
 static BookendCall *
-get_call(FunctionCallInfo fcinfo, bool transition)
+get_call(FunctionCallInfo fcinfo, Oid value_type, Oid at_type)
 {
 	BookendCall *call = fcinfo->flinfo->fn_extra;
-	Oid			types[FUNC_MAX_ARGS];
 
-	if (call != NULL)
+	if (call != NULL && call->value.type == value_type && call->at.type == at_type)
 		return call;
-	if (transition)
-	{
-		types[0] = get_fn_expr_argtype(fcinfo->flinfo, 1);
-		types[1] = get_fn_expr_argtype(fcinfo->flinfo, 2);
-	}
-	else
-	{
-		Aggref	   *aggref = AggGetAggref(fcinfo);
-
-		if (aggref == NULL || get_aggregate_argtypes(aggref, types) != 2)
-			elog(ERROR, "first or last without its arguments");
-	}
 	call = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(BookendCall));
-	init_type(&call->value, types[0], fcinfo->flinfo->fn_mcxt);
-	init_type(&call->at, types[1], fcinfo->flinfo->fn_mcxt);
+	init_type(&call->value, value_type, fcinfo->flinfo->fn_mcxt);
+	init_type(&call->at, at_type, fcinfo->flinfo->fn_mcxt);
 	if (!call->at.sorts)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("could not identify a comparison function for type %s",
-						format_type_be(types[1])),
+						format_type_be(at_type)),
 				 errhint("The second argument says which row is first and which is last, so its type must sort.")));
 	fcinfo->flinfo->fn_extra = call;
 	return call;
+}
+
+static BookendCall *
+get_call_of_state(FunctionCallInfo fcinfo, const BookendState *state)
+{
+	return get_call(fcinfo, state->value_type, state->at_type);
 }
 
 static MemoryContext
@@ -178,6 +169,8 @@ copy_datum(const BookendType *type, Datum value)
 static void
 set_state(BookendCall *call, BookendState *state, const BookendState *row)
 {
+	state->value_type = call->value.type;
+	state->at_type = call->at.type;
 	state->isnull = row->isnull;
 	state->value = row->isnull ? (Datum) 0 : copy_datum(&call->value, row->value);
 	state->at = copy_datum(&call->at, row->at);
@@ -216,8 +209,14 @@ transition(FunctionCallInfo fcinfo, int sign)
 {
 	MemoryContext context = aggregate_context(fcinfo);
 	BookendState *state = PG_ARGISNULL(0) ? NULL : (BookendState *) PG_GETARG_POINTER(0);
-	BookendCall *call = get_call(fcinfo, true);
+	BookendCall *call;
 	BookendState row;
+
+	/* these need no look-up: the parser has put the types into the call */
+	call = fcinfo->flinfo->fn_extra;
+	if (call == NULL)
+		call = get_call(fcinfo, get_fn_expr_argtype(fcinfo->flinfo, 1),
+						get_fn_expr_argtype(fcinfo->flinfo, 2));
 
 	if (!PG_ARGISNULL(2))
 	{
@@ -236,11 +235,14 @@ combine(FunctionCallInfo fcinfo, int sign)
 {
 	MemoryContext context = aggregate_context(fcinfo);
 	BookendState *state = PG_ARGISNULL(0) ? NULL : (BookendState *) PG_GETARG_POINTER(0);
-	BookendCall *call = get_call(fcinfo, false);
 
 	if (!PG_ARGISNULL(1))
-		state = fold(call, PG_GET_COLLATION(), sign, context, state,
-					 (BookendState *) PG_GETARG_POINTER(1));
+	{
+		BookendState *other = (BookendState *) PG_GETARG_POINTER(1);
+
+		state = fold(get_call_of_state(fcinfo, other), PG_GET_COLLATION(), sign,
+					 context, state, other);
+	}
 	if (state == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(state);
@@ -332,8 +334,10 @@ profile_bookend_serialize(PG_FUNCTION_ARGS)
 	StringInfoData buf;
 
 	(void) aggregate_context(fcinfo);
-	call = get_call(fcinfo, false);
+	call = get_call_of_state(fcinfo, state);
 	pq_begintypsend(&buf);
+	pq_sendint32(&buf, state->value_type);
+	pq_sendint32(&buf, state->at_type);
 	pq_sendint8(&buf, state->isnull);
 	serialize_datum(&buf, &call->at, state->at);
 	if (!state->isnull)
@@ -350,9 +354,11 @@ profile_bookend_deserialize(PG_FUNCTION_ARGS)
 	StringInfoData buf;
 
 	(void) aggregate_context(fcinfo);
-	call = get_call(fcinfo, false);
 	initStringInfo(&buf);
 	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	state->value_type = pq_getmsgint(&buf, 4);
+	state->at_type = pq_getmsgint(&buf, 4);
+	call = get_call_of_state(fcinfo, state);
 	state->isnull = pq_getmsgbyte(&buf) != 0;
 	state->at = deserialize_datum(&buf, &call->at);
 	if (!state->isnull)

@@ -16,7 +16,9 @@
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/guc.h"
-#include "utils/pg_locale.h"
+
+/* from utils/pg_locale.h, which wants the headers of ICU */
+extern PGDLLIMPORT char *locale_monetary;
 
 static const struct
 {

@@ -7,7 +7,6 @@
 
 #include "access/detoast.h"
 #include "common/hashfn.h"
-#include "compat.h"
 #include "funcapi.h"
 #include "profile.h"
 #include "storage/proc.h"

@@ -18,7 +18,6 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "commands/tablecmds.h"
-#include "compat.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
