@@ -35,11 +35,13 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(profiles_capture);
 PG_FUNCTION_INFO_V1(profiles_install_triggers);
 PG_FUNCTION_INFO_V1(profiles_remove_triggers);
+PG_FUNCTION_INFO_V1(profiles_lock_source);
 
 /* Names of the transition tables, and of the folded rows, in statements. */
 #define OLD_EVENTS	"profiles_old_events"
@@ -111,7 +113,7 @@ static const char *const writings[WRITINGS] = {
 	"WHERE c.id = $1 AND r.key IS NOT NULL AND r.left_out IS NULL",
 
 	[WRITE_DUE] =
-	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated')"
+	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated or detached')"
 };
 
 /* ---------- what is kept between statements ---------- */
@@ -381,11 +383,16 @@ merge_if_many(Capture *capture)
 		return;
 	tried_at[capture->kind] = blocks;
 
-	if (!profiles_lock(capture->cached->extension, capture->kind, PROFILES_UPKEEP_LOCK,
-					   ExclusiveLock, false, false) ||
-		!profiles_lock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
+	if (!profiles_lock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
 					   ExclusiveLock, false, false))
 		return;
+	if (!profiles_lock(capture->cached->extension, capture->kind, PROFILES_UPKEEP_LOCK,
+					   ExclusiveLock, false, false))
+	{
+		profiles_unlock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
+						ExclusiveLock, false);
+		return;
+	}
 	caller = profiles_become_owner(capture->cached->owner);
 	SPI_connect();
 	if (SPI_execute(psprintf("SELECT profiles._merge_pending('%s', 1000000)",
@@ -428,8 +435,16 @@ capture_kind(Capture *capture, bool immediate, bool keep)
 	if (trigger->tg_oldtable != NULL)
 		capture->old_rows = fold_rows(capture, trigger->tg_oldtable, true);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && keep)
-		/* BEFORE TRUNCATE: what is about to go is still there */
+	{
+		/*
+		 * BEFORE TRUNCATE: what is about to go is still there.  All of it is
+		 * what is committed now that the table is locked, whatever the
+		 * transaction's snapshot sees.
+		 */
+		PushActiveSnapshot(GetLatestSnapshot());
 		capture->old_rows = fold_rows(capture, NULL, true);
+		PopActiveSnapshot();
+	}
 	if (trigger->tg_newtable != NULL)
 		capture->new_rows = fold_rows(capture, trigger->tg_newtable, false);
 
@@ -460,6 +475,20 @@ is_part_of(Oid relation, SourceDefinition *source)
 {
 	return relation == source->relation ||
 		typeInheritsFrom(get_rel_type_id(relation), get_rel_type_id(source->relation));
+}
+
+/*
+ * A statement on a table that is no part of its source any more.  It may become
+ * one again before refresh has noticed either, so that is due for a look.
+ */
+static void
+note_detached(Capture *capture)
+{
+	for (capture->kind = 0; capture->kind < PROFILES_KINDS; capture->kind++)
+	{
+		if (profiles_source_feeds(capture->cached->definition, profiles_kinds[capture->kind]))
+			write_rows(capture, WRITE_DUE);
+	}
 }
 
 /* Has the trigger the timing and transition tables that its event needs? */
@@ -506,8 +535,7 @@ lock_source_view(int32 source_id)
 /*
  * capture(source_id, capture, on_change): trigger function on events.
  *
- * A trigger whose source is gone, or whose table is no longer part of it, such
- * as a detached partition, does nothing.
+ * A trigger whose source is gone does nothing.
  */
 Datum
 profiles_capture(PG_FUNCTION_ARGS)
@@ -535,9 +563,9 @@ profiles_capture(PG_FUNCTION_ARGS)
 
 	settings = profiles_pin_settings();
 	capture.cached = find_source(view, fcinfo->flinfo->fn_oid);
+	capture.trigger = trigger;
 	if (is_part_of(RelationGetRelid(trigger->tg_relation), capture.cached->definition))
 	{
-		capture.trigger = trigger;
 		cache_users++;
 		PG_TRY();
 		{
@@ -554,6 +582,8 @@ profiles_capture(PG_FUNCTION_ARGS)
 		}
 		PG_END_TRY();
 	}
+	else
+		note_detached(&capture);
 	profiles_unpin_settings(settings);
 	return PointerGetDatum(NULL);
 }
@@ -657,5 +687,22 @@ profiles_remove_triggers(PG_FUNCTION_ARGS)
 		performDeletion(&trigger, DROP_RESTRICT, 0);
 		CommandCounterIncrement();
 	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * _lock_source(view regclass): locks the tables of a source, for reading, until
+ * the end of the transaction.
+ *
+ * A table that ALTER TABLE has rewritten looks empty to older snapshots.  So
+ * whatever folds locks first, and takes its snapshot then.
+ */
+Datum
+profiles_lock_source(PG_FUNCTION_ARGS)
+{
+	SourceDefinition *source = profiles_source_definition(PG_GETARG_OID(0));
+
+	LockRelationOid(source->relation, AccessShareLock);
+	(void) find_all_inheritors(source->relation, AccessShareLock, NULL);
 	PG_RETURN_VOID();
 }

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -51,13 +52,13 @@ profiles_lock(Oid extension, int kind, ProfilesLock lock, LOCKMODE mode,
 	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-static void
-unlock_session(Oid extension, int kind, ProfilesLock lock)
+void
+profiles_unlock(Oid extension, int kind, ProfilesLock lock, LOCKMODE mode, bool session)
 {
 	LOCKTAG		tag;
 
 	set_tag(&tag, extension, kind, lock);
-	LockRelease(&tag, ExclusiveLock, true);
+	LockRelease(&tag, mode, session);
 }
 
 /* One step as the extension's owner; is there more to do? */
@@ -142,8 +143,8 @@ run_kind(Run *run, int kind)
 		if (session)
 		{
 			if (direct)
-				unlock_session(run->extension, kind, PROFILES_DIRECT_LOCK);
-			unlock_session(run->extension, kind, PROFILES_UPKEEP_LOCK);
+				profiles_unlock(run->extension, kind, PROFILES_DIRECT_LOCK, ExclusiveLock, true);
+			profiles_unlock(run->extension, kind, PROFILES_UPKEEP_LOCK, ExclusiveLock, true);
 		}
 	}
 	PG_END_TRY();
@@ -165,6 +166,12 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
 				 errmsg("unknown kind \"%s\"", only),
 				 errhint("The kinds are \"user\" and \"account\".")));
 
+	/* what is locked, blocked or captured later than the snapshot would be missed */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("%s needs isolation level READ COMMITTED", name),
+				 errhint("SET default_transaction_isolation = 'read committed' for the session that calls it.")));
 	run->atomic = castNode(CallContext, fcinfo->context)->atomic;
 	if (run->atomic)
 		ereport(NOTICE,

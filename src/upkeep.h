@@ -32,6 +32,8 @@ typedef enum ProfilesLock
 
 extern bool profiles_lock(Oid extension, int kind, ProfilesLock lock,
 						  LOCKMODE mode, bool session, bool wait);
+extern void profiles_unlock(Oid extension, int kind, ProfilesLock lock,
+							LOCKMODE mode, bool session);
 
 /* rights.c: whose rights code runs with */
 typedef struct ProfilesRole

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "parser/parse_coerce.h"
 #include "profile.h"
@@ -15,12 +15,14 @@
 #include "utils/lsyscache.h"
 
 /*
- * Built-in types whose text never depends on a setting.  Others are turned
- * into text with the settings pinned, which costs more.
+ * Built-in types whose text never depends on a setting.  Others, and casts that
+ * users made, are run with the settings pinned, which costs more.
  */
 static bool
-is_settings_free(Oid type)
+is_settings_free(Oid type, Oid function)
 {
+	if (function >= FirstNormalObjectId)
+		return false;
 	switch (type)
 	{
 		case BOOLOID:
@@ -73,7 +75,7 @@ profile_text_form_init(ProfileTextForm *form, Oid type, MemoryContext context)
 			getTypeOutputInfo(base, &function, &varlena);
 			break;
 	}
-	form->pin = !is_settings_free(base);
+	form->pin = !is_settings_free(base, function);
 	fmgr_info_cxt(function, &form->function, context);
 }
 

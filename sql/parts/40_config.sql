@@ -23,12 +23,14 @@ COMMENT ON COLUMN profiles.source_config.added_at IS 'When it was added.';
 CREATE TABLE profiles.source_part (
     source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
     relation text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
     folded boolean NOT NULL,
-    PRIMARY KEY (source_id, relation)
+    PRIMARY KEY (source_id, relation, kind)
 );
 COMMENT ON TABLE profiles.source_part IS 'The tables that make up each captured source: itself, its partitions and children.';
 COMMENT ON COLUMN profiles.source_part.source_id IS 'The source.';
 COMMENT ON COLUMN profiles.source_part.relation IS 'Name of the table.';
+COMMENT ON COLUMN profiles.source_part.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.source_part.folded IS 'Have the events been folded that it had when it was noticed?';
 
 CREATE TABLE profiles.source_count (
@@ -104,7 +106,7 @@ COMMENT ON TABLE profiles.due IS 'Why a kind has to be rebuilt. The next refresh
 COMMENT ON COLUMN profiles.due.id IS 'Number.';
 COMMENT ON COLUMN profiles.due.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.due.source_id IS 'The source that is the reason, if one is.';
-COMMENT ON COLUMN profiles.due.reason IS 'added, altered, dropped, truncated, partition gone, rebuild.';
+COMMENT ON COLUMN profiles.due.reason IS 'added, altered, dropped, truncated or detached, partition gone, rebuild.';
 COMMENT ON COLUMN profiles.due.since IS 'Since when.';
 
 CREATE TABLE profiles.blocked (

@@ -179,8 +179,9 @@ BEGIN
     ELSE
         PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
                                      view, found.id, found.capture, found.on_change));
-        INSERT INTO profiles.source_part (source_id, relation, folded)
-        SELECT found.id, n, true FROM unnest(profiles._source_parts(view)) AS n;
+        INSERT INTO profiles.source_part (source_id, relation, kind, folded)
+        SELECT found.id, n, k.kind, true
+        FROM unnest(profiles._source_parts(view)) AS n, profiles._source_kind k WHERE k.source_id = found.id;
     END IF;
 END
 $$;
@@ -318,6 +319,9 @@ DECLARE
 BEGIN
     SELECT c.* INTO result FROM profiles.source_config c
     WHERE c.source = _find_source.source OR c.source = to_regclass(_find_source.source)::text
+       -- without its schema, where that is clear
+       OR _find_source.source = (parse_ident(c.source))[2]
+          AND 1 = (SELECT count(*) FROM profiles.source_config o WHERE (parse_ident(o.source))[2] = _find_source.source)
     ORDER BY c.source = _find_source.source DESC LIMIT 1;
     IF NOT FOUND THEN
         RAISE undefined_object USING
@@ -405,8 +409,8 @@ BEGIN
                 MESSAGE = format('role %I has no TRIGGER privilege on %s', pg_get_userbyid(adder), events),
                 HINT = 'Ask the owner of the table for it.';
         END IF;
-        -- events that came while nothing captured them
-        IF found.capture = 'none' THEN
+        -- events that came while nothing captured them, or straight into profiles
+        IF found.capture IN ('none', 'immediate') THEN
             PERFORM profiles._mark_due(found, 'altered');
         END IF;
         UPDATE profiles.source_config c

@@ -60,11 +60,26 @@ END
 $$;
 COMMENT ON FUNCTION profiles._notice_progress(text) IS 'Internal: says how far long work is.';
 
+-- Whatever folds locks first, in a statement of its own.
+CREATE FUNCTION profiles._lock_source(source_view regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_lock_source' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._lock_source(regclass) IS 'Internal: locks the tables of a source for reading.';
+
+CREATE FUNCTION profiles._lock_sources() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM profiles._lock_source(to_regclass(profiles._source_view(c.id))) FROM profiles.source_config c;
+END
+$$;
+COMMENT ON FUNCTION profiles._lock_sources() IS 'Internal: locks the tables of all sources for reading.';
+
 -- partitions
 
--- Compares the tables of captured sources with those recorded, by name: new
--- ones get triggers, what vanished follows on_change.
-CREATE FUNCTION profiles._note_parts(kind text) RETURNS void
+-- Compares the tables of captured sources with those recorded, by name and by
+-- their triggers: new ones get triggers, what vanished follows on_change.
+CREATE FUNCTION profiles._note_parts() RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -72,28 +87,41 @@ DECLARE
     c record;
     view regclass;
     current_parts text[];
+    args text;
     r record;
 BEGIN
     FOR c IN SELECT s.* FROM profiles.source_config s WHERE s.capture <> 'none' ORDER BY s.id FOR UPDATE LOOP
         view := to_regclass(profiles._source_view(c.id));
         CONTINUE WHEN view IS NULL;
         current_parts := profiles._source_parts(view);
-        FOR r IN DELETE FROM profiles.source_part p WHERE p.source_id = c.id AND NOT p.relation = ANY (current_parts) RETURNING p.relation LOOP
+        args := format('%s\000%s\000%s\000', c.id, c.capture, c.on_change);
+        FOR r IN
+            WITH lost AS (
+                DELETE FROM profiles.source_part p
+                WHERE p.source_id = c.id
+                  AND (NOT p.relation = ANY (current_parts)
+                       OR NOT EXISTS (SELECT FROM pg_trigger t
+                                      WHERE t.tgrelid = to_regclass(p.relation) AND t.tgname = 'profiles_insert'
+                                        AND t.tgfoid = 'profiles.capture'::regproc AND encode(t.tgargs, 'escape') = args))
+                RETURNING p.relation)
+            SELECT DISTINCT l.relation FROM lost l ORDER BY 1
+        LOOP
             PERFORM profiles._lose_part(c.id, r.relation);
         END LOOP;
         IF EXISTS (SELECT FROM unnest(current_parts) AS n WHERE n NOT IN (SELECT p.relation FROM profiles.source_part p WHERE p.source_id = c.id)) THEN
             PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, true)', view, c.id, c.capture, c.on_change));
-            INSERT INTO profiles.source_part (source_id, relation, folded)
-            SELECT c.id, n, false FROM unnest(current_parts) AS n
+            INSERT INTO profiles.source_part (source_id, relation, kind, folded)
+            SELECT c.id, n, k.kind, false FROM unnest(current_parts) AS n, profiles._source_kind k WHERE k.source_id = c.id
             ON CONFLICT DO NOTHING;
         END IF;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION profiles._note_parts(text) IS 'Internal: notices partitions that came or went.';
+COMMENT ON FUNCTION profiles._note_parts() IS 'Internal: notices partitions that came or went.';
 
--- A partition went. Under recompute its events are gone; under keep what it
--- had stays, as far as it is there to be read.
+-- A partition went, or is another one of the same name. Under recompute its
+-- events are gone; under keep what it had stays, as far as it is there to be
+-- read: in kept, and pending, since a rebuild may have taken it from profiles.
 CREATE FUNCTION profiles._lose_part(source_id integer, part text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -110,10 +138,14 @@ BEGIN
         IF c.on_change = 'recompute' THEN
             INSERT INTO profiles.due (kind, source_id, reason) VALUES (k.kind, c.id, 'partition gone');
         ELSIF to_regclass(part) IS NOT NULL THEN
-            INSERT INTO profiles.kept (kind, key, source, profile)
-            SELECT k.kind, f.key, c.source, f.profile
-            FROM profiles._fold(view, k.kind, relation => to_regclass(part)) f
-            WHERE f.left_out IS NULL;
+            EXECUTE format('WITH folded AS MATERIALIZED ( '
+                           '    SELECT f.key, f.profile FROM profiles._fold($1, $2, relation => to_regclass($3)) f WHERE f.left_out IS NULL '
+                           '), kept AS ( '
+                           '    INSERT INTO profiles.kept (kind, key, source, profile) SELECT $2, f.key, $4, f.profile FROM folded f '
+                           ') '
+                           'INSERT INTO profiles.%I (source_id, key, profile, events) SELECT $5, f.key, f.profile, 0 FROM folded f',
+                           k.kind || '_pending')
+            USING view, k.kind, part, c.source, c.id;
         ELSE
             RAISE WARNING 'partition % of % is gone', part, c.source
                 USING DETAIL = 'Stored profiles keep its events until they are computed anew.',
@@ -124,32 +156,31 @@ END
 $$;
 COMMENT ON FUNCTION profiles._lose_part(integer, text) IS 'Internal: follows on_change for a partition that went.';
 
--- Folds what new partitions had when they were noticed; their triggers are
+-- Folds what a new partition had when it was noticed; its triggers are
 -- committed by then. Returns whether there was one.
-CREATE FUNCTION profiles._fold_part() RETURNS boolean
+CREATE FUNCTION profiles._fold_part(kind text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     p record;
-    k record;
 BEGIN
-    SELECT s.source_id, s.relation INTO p FROM profiles.source_part s WHERE NOT s.folded
-    ORDER BY s.source_id, s.relation LIMIT 1 FOR UPDATE;
+    SELECT s.source_id, s.relation INTO p FROM profiles.source_part s
+    WHERE NOT s.folded AND s.kind = _fold_part.kind
+    ORDER BY s.source_id, s.relation LIMIT 1;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = p.source_id LOOP
-        EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
-                       'SELECT $1, f.* FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => to_regclass($3)) f '
-                       'WHERE to_regclass($3) IS NOT NULL', k.kind || '_pending')
-        USING p.source_id, k.kind, p.relation;
-    END LOOP;
-    UPDATE profiles.source_part s SET folded = true WHERE s.source_id = p.source_id AND s.relation = p.relation;
+    EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
+                   'SELECT $1, f.* FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => to_regclass($3)) f '
+                   'WHERE to_regclass($3) IS NOT NULL', kind || '_pending')
+    USING p.source_id, kind, p.relation;
+    UPDATE profiles.source_part s SET folded = true
+    WHERE s.source_id = p.source_id AND s.relation = p.relation AND s.kind = _fold_part.kind;
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION profiles._fold_part() IS 'Internal: folds the events of one new partition into pending.';
+COMMENT ON FUNCTION profiles._fold_part(text) IS 'Internal: folds the events of one new partition into pending.';
 
 -- merging and recomputing
 
@@ -296,6 +327,8 @@ BEGIN
             MESSAGE = format('the relation of source %s is gone', source_name),
             HINT = format('Remove the source with profiles.drop_source(%L). Profiles are as they were.', source_name);
     END IF;
+    UPDATE profiles.source_part p SET folded = true
+    WHERE p.source_id = _fold_source.source_id AND p.kind = _fold_source.kind AND NOT p.folded;
     EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
                    'INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
                    'SELECT $1, f.* FROM profiles._fold($2, $3) f', kind || '_pending', staging)
@@ -491,11 +524,12 @@ CREATE FUNCTION profiles._rebuild_step(kind text, first boolean, since timestamp
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM profiles._lock_sources();
     IF NOT first THEN
         RETURN profiles._upkeep_step(kind);
     END IF;
     PERFORM profiles._check_kind(kind);
-    PERFORM profiles._note_parts(kind);
+    PERFORM profiles._note_parts();
     PERFORM profiles._rebuild_begin(kind);
     RETURN true;
 END
@@ -509,15 +543,16 @@ AS $$
 DECLARE
     c record;
 BEGIN
+    PERFORM profiles._lock_sources();
     IF NOT first THEN
-        IF profiles._fold_part() THEN
+        IF profiles._fold_part(kind) THEN
             RETURN true;
         END IF;
         RETURN profiles._upkeep_step(kind);
     END IF;
 
     PERFORM profiles._check_kind(kind);
-    PERFORM profiles._note_parts(kind);
+    PERFORM profiles._note_parts();
     IF since IS NOT NULL THEN
         FOR c IN SELECT s.id FROM profiles.source_config s ORDER BY s.id LOOP
             EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
@@ -564,6 +599,7 @@ BEGIN
             MESSAGE = format('sample %s is out of range', sample),
             HINT = 'It is the share of subjects to verify, greater than 0 and at most 1.';
     END IF;
+    PERFORM profiles._lock_sources();
     RETURN QUERY EXECUTE format($query$
         WITH folded AS (
             SELECT f.key, f.profile
