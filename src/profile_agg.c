@@ -263,6 +263,18 @@ read_array(FunctionCallInfo fcinfo)
 	return row;
 }
 
+/*
+ * Are the pairs in an array?  A window function's call does not tell that it is
+ * variadic, but an array alone can be nothing else: values come in pairs.
+ */
+static bool
+is_array_call(FunctionCallInfo fcinfo)
+{
+	return get_fn_expr_variadic(fcinfo->flinfo) ||
+		(PG_NARGS() == FIRST_PAIR + 1 &&
+		 get_fn_expr_argtype(fcinfo->flinfo, FIRST_PAIR) == TEXTARRAYOID);
+}
+
 /* Sets up what a call site needs for the whole query. */
 static FoldCall *
 init_call(FunctionCallInfo fcinfo)
@@ -273,7 +285,7 @@ init_call(FunctionCallInfo fcinfo)
 	ProfileString *names;
 	int			npairs;
 
-	call->is_array = get_fn_expr_variadic(flinfo);
+	call->is_array = is_array_call(fcinfo);
 	if (call->is_array)
 	{
 		RowArray	row;
@@ -290,8 +302,6 @@ init_call(FunctionCallInfo fcinfo)
 	{
 		int			nargs = PG_NARGS() - FIRST_PAIR;
 
-		if (nargs % 2 != 0)
-			pairs_error(nargs);
 		npairs = nargs / 2;
 		call->forms = palloc(nargs * sizeof(ProfileTextForm) + 1);
 		for (int i = 0; i < nargs; i++)
@@ -788,14 +798,18 @@ profile_transfn(PG_FUNCTION_ARGS)
 	RowArray	row = {0};
 	TimestampTz at;
 
-	if (call == NULL)
-		call = init_call(fcinfo);
+	if (call == NULL && !is_array_call(fcinfo) &&
+		(PG_NARGS() - FIRST_PAIR) % 2 != 0)
+		pairs_error(PG_NARGS() - FIRST_PAIR);
+	/* what a row that is left out says does not matter, its names included */
 	if (PG_ARGISNULL(1))
 	{
 		if (state == NULL)
 			PG_RETURN_NULL();
 		PG_RETURN_POINTER(state);
 	}
+	if (call == NULL)
+		call = init_call(fcinfo);
 	at = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,

@@ -642,6 +642,34 @@ get_content(TextReader *r, JsonbContainer *root, ProfileContent *content)
 	return true;
 }
 
+/*
+ * Does a JSON text have the same key twice in one object?  The parser keeps the
+ * last one only.  In valid JSON each colon outside a string is one member, so
+ * their number must be that of the keys that are left.
+ */
+static bool
+has_repeated_keys(const char *text, JsonbContainer *root)
+{
+	JsonbIterator *it = JsonbIteratorInit(root);
+	JsonbValue	v;
+	JsonbIteratorToken token;
+	int64		members = 0;
+	bool		quoted = false;
+
+	for (const char *p = text; *p; p++)
+	{
+		if (quoted && *p == '\\')
+			p++;
+		else if (*p == '"')
+			quoted = !quoted;
+		else if (*p == ':' && !quoted)
+			members++;
+	}
+	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
+		members -= token == WJB_KEY;
+	return members != 0;
+}
+
 Datum
 profile_in(PG_FUNCTION_ARGS)
 {
@@ -654,7 +682,9 @@ profile_in(PG_FUNCTION_ARGS)
 	/* what is no JSON at all, PostgreSQL's own parser says best */
 	if (!DirectInputFunctionCallSafe(jsonb_in, text, JSONBOID, -1, escontext, &json))
 		PG_RETURN_NULL();
-	if (get_content(&r, &DatumGetJsonbP(json)->root, &content))
+	if (has_repeated_keys(text, &DatumGetJsonbP(json)->root))
+		text_problem(&r, "an object", "has the same key twice");
+	else if (get_content(&r, &DatumGetJsonbP(json)->root, &content))
 		r.problem = profile_check(&content);
 	if (r.problem != NULL)
 		ereturn(escontext, (Datum) 0,
