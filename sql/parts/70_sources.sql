@@ -442,6 +442,8 @@ BEGIN
     IF to_regclass(profiles._source_view(found.id)) IS NULL THEN
         -- its relation is gone, and what it fed can't be read off it any more
         INSERT INTO profiles.due (kind, source_id, reason) VALUES ('user', found.id, 'dropped'), ('account', found.id, 'dropped');
+        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', p.relation))
+        FROM (SELECT DISTINCT relation FROM profiles.source_part WHERE source_id = found.id AND to_regclass(relation) IS NOT NULL) p;
     ELSE
         PERFORM profiles._mark_due(found, 'dropped');
         found.capture := 'none';
