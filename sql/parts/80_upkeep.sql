@@ -189,6 +189,7 @@ COMMENT ON FUNCTION profiles._fold_part(text) IS 'Internal: folds the events of 
 CREATE FUNCTION profiles._merge_pending(kind text, most integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off
 AS $$
 DECLARE
     taken bigint;
@@ -240,10 +241,17 @@ COMMENT ON FUNCTION profiles._merge_pending(text, integer) IS 'Internal: merges 
 CREATE FUNCTION profiles._recompute_marked(kind text, most integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    -- the sizes of pending and of what is taken from it are never known
+    SET enable_nestloop = off
 AS $$
 DECLARE
     taken bigint;
 BEGIN
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM profiles.%I q WHERE q.profile IS NULL AND q.left_out IS NULL LIMIT 1) m',
+                   kind || '_pending') INTO taken;
+    IF taken = 0 THEN
+        RETURN 0;
+    END IF;
     EXECUTE format($query$
         WITH marked AS MATERIALIZED (
             SELECT DISTINCT q.key FROM profiles.%1$I q
@@ -475,7 +483,7 @@ BEGIN
     ELSIF NOT profiles._write_range(kind) THEN
         EXECUTE format('DROP TABLE profiles.%I', staging);
         DELETE FROM profiles.due d WHERE d.id = ANY (state.due_ids);
-        UPDATE profiles.upkeep u SET phase = 'merge', done = 0, total = 0, due_ids = '{}', rebuilt_at = state.started_at
+        UPDATE profiles.upkeep u SET phase = 'merge', due_ids = '{}', rebuilt_at = state.started_at
         WHERE u.kind = _rebuild_advance.kind;
     END IF;
 END
@@ -507,8 +515,7 @@ BEGIN
         n := profiles._merge_pending(kind, rows);
         IF n < rows THEN
             PERFORM profiles._compact_kept(kind);
-            EXECUTE format('SELECT count(*) FROM profiles.%I', profiles._storage(kind)) INTO n;
-            UPDATE profiles.upkeep u SET phase = 'done', done = n, total = n, refreshed_at = u.started_at
+            UPDATE profiles.upkeep u SET phase = 'done', done = u.done + n, total = u.done + n, refreshed_at = u.started_at
             WHERE u.kind = _upkeep_step.kind;
             RETURN false;
         END IF;
