@@ -61,13 +61,14 @@ typedef enum Writing
 	WRITE_MARKS,				/* marks for old rows */
 	WRITE_KEPT,					/* old rows are kept */
 	WRITE_DUE,					/* all has to be computed anew */
+	WRITE_DETACHED,				/* the same, if the table was a part */
 	WRITINGS
 } Writing;
 
 /* Rows that count for a profile: now, or once they are due. */
 #define COUNTS	"key IS NOT NULL AND (left_out IS NULL OR left_out LIKE 'future %%')"
 
-/* %1$s is the kind; $1 the source. */
+/* %1$s is the kind; $1 the source, $2 the table. */
 static const char *const writings[WRITINGS] = {
 	[WRITE_PENDING] =
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
@@ -113,7 +114,13 @@ static const char *const writings[WRITINGS] = {
 	"WHERE c.id = $1 AND r.key IS NOT NULL AND r.left_out IS NULL",
 
 	[WRITE_DUE] =
-	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated or detached')"
+	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated or detached')",
+
+	/* anybody may make a trigger of this function on a table of their own */
+	[WRITE_DETACHED] =
+	"INSERT INTO profiles.due (kind, source_id, reason) "
+	"SELECT '%1$s', p.source_id, 'truncated or detached' FROM profiles.source_part p "
+	"WHERE p.source_id = $1 AND p.kind = '%1$s' AND p.relation = $2::regclass::text"
 };
 
 /* ---------- what is kept between statements ---------- */
@@ -130,7 +137,7 @@ typedef struct CachedSource
 	Oid			extension;
 	Oid			owner;			/* of the extension */
 	TupleDesc	tupdesc;		/* of folded rows */
-	SPIPlanPtr	folds[PROFILES_KINDS][2];	/* of old and new rows */
+	PlannedStmt *folds[PROFILES_KINDS][2];	/* of old and new rows */
 	Oid			fold_types[PROFILES_KINDS][2];	/* row types they are for */
 	SPIPlanPtr	writes[PROFILES_KINDS][WRITINGS];
 } CachedSource;
@@ -171,9 +178,6 @@ forget_sources(void)
 	{
 		for (int kind = 0; kind < PROFILES_KINDS; kind++)
 		{
-			for (int i = 0; i < 2; i++)
-				if (cached->folds[kind][i] != NULL)
-					SPI_freeplan(cached->folds[kind][i]);
 			for (int i = 0; i < WRITINGS; i++)
 				if (cached->writes[kind][i] != NULL)
 					SPI_freeplan(cached->writes[kind][i]);
@@ -236,7 +240,7 @@ find_source(Oid view, Oid function)
 		old = MemoryContextSwitchTo(cache_context);
 		PG_TRY();
 		{
-			cached->definition = profiles_source_definition(view);
+			cached->definition = profiles_our_source(function, view);
 			cached->extension = profiles_extension_of(function);
 			cached->owner = profiles_owner(function);
 			cached->tupdesc = folded_rows_desc();
@@ -288,7 +292,8 @@ write_rows(Capture *capture, Writing writing)
 {
 	SPIPlanPtr *plan = &capture->cached->writes[capture->kind][writing];
 	ProfilesRole caller = profiles_become_owner(capture->cached->owner);
-	Datum		source = Int32GetDatum(capture->source_id);
+	Datum		values[] = {Int32GetDatum(capture->source_id),
+	ObjectIdGetDatum(RelationGetRelid(capture->trigger->tg_relation))};
 	int			rc;
 
 	SPI_connect();
@@ -296,13 +301,13 @@ write_rows(Capture *capture, Writing writing)
 	register_rows(NEW_ROWS, capture->new_rows, capture->cached->tupdesc);
 	if (*plan == NULL)
 	{
-		Oid			type = INT4OID;
+		Oid			types[] = {INT4OID, OIDOID};
 
-		*plan = SPI_prepare(psprintf(writings[writing], profiles_kinds[capture->kind]), 1, &type);
+		*plan = SPI_prepare(psprintf(writings[writing], profiles_kinds[capture->kind]), 2, types);
 		if (*plan == NULL || SPI_keepplan(*plan) != 0)
 			elog(ERROR, "could not prepare capture: %s", SPI_result_code_string(SPI_result));
 	}
-	rc = SPI_execute_plan(*plan, &source, NULL, false, 0);
+	rc = SPI_execute_plan(*plan, values, NULL, false, 0);
 	if (rc != SPI_OK_INSERT)
 		elog(ERROR, "capture failed: %s", SPI_result_code_string(rc));
 	SPI_finish();
@@ -318,7 +323,7 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 {
 	ProfilesFold fold = {0};
 	CachedSource *cached = capture->cached;
-	SPIPlanPtr *plan = &cached->folds[capture->kind][old];
+	PlannedStmt **plan = &cached->folds[capture->kind][old];
 	Oid			row_type = capture->trigger->tg_relation->rd_rel->reltype;
 
 	fold.source = cached->definition;
@@ -333,18 +338,19 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 	if (events == NULL)
 		fold.from = profiles_qualified_name(RelationGetRelid(capture->trigger->tg_relation));
 	else
-		fold.trigger = capture->trigger;
+	{
+		fold.rows = events;
+		fold.rows_relation = RelationGetRelid(capture->trigger->tg_relation);
+	}
 	/* many rows are worth a plan that knows how many */
 	if (events != NULL && tuplestore_tuple_count(events) <= KEPT_PLAN_ROWS)
 	{
 		/* the rows of a partition have a type of their own */
-		if (*plan != NULL && cached->fold_types[capture->kind][old] != row_type)
-		{
-			SPI_freeplan(*plan);
+		if (cached->fold_types[capture->kind][old] != row_type)
 			*plan = NULL;
-		}
 		cached->fold_types[capture->kind][old] = row_type;
 		fold.plan = plan;
+		fold.plan_context = cache_context;
 	}
 	profiles_fold_rows(&fold);
 	return fold.store;
@@ -487,7 +493,7 @@ note_detached(Capture *capture)
 	for (capture->kind = 0; capture->kind < PROFILES_KINDS; capture->kind++)
 	{
 		if (profiles_source_feeds(capture->cached->definition, profiles_kinds[capture->kind]))
-			write_rows(capture, WRITE_DUE);
+			write_rows(capture, WRITE_DETACHED);
 	}
 }
 
@@ -634,7 +640,7 @@ profiles_install_triggers(PG_FUNCTION_ARGS)
 	char	   *on_change = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	bool		missing_only = PG_GETARG_BOOL(4);
 	int			settings = profiles_pin_settings();
-	SourceDefinition *source = profiles_source_definition(PG_GETARG_OID(0));
+	SourceDefinition *source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
 	ProfilesRole caller = profiles_become_adder(source->owner);
 	ListCell   *lc;
 

@@ -47,4 +47,14 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 #define PROFILES_MY_LXID (MyProc->lxid)
 #endif
 
+/* 16 moved the columns that a query reads from the range table to a list beside it. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_SELECTED_COLUMNS(query, pstate, columns) \
+	((query)->rteperminfos = (pstate)->p_rteperminfos, \
+	 linitial_node(RTEPermissionInfo, (query)->rteperminfos)->selectedCols = (columns))
+#else
+#define PROFILES_SELECTED_COLUMNS(query, pstate, columns) \
+	(linitial_node(RangeTblEntry, (query)->rtable)->selectedCols = (columns))
+#endif
+
 #endif							/* PROFILES_COMPAT_H */

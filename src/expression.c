@@ -16,10 +16,12 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
@@ -40,7 +42,6 @@
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(profiles_check_name);
-PG_FUNCTION_INFO_V1(profiles_expression);
 PG_FUNCTION_INFO_V1(profiles_source_columns);
 PG_FUNCTION_INFO_V1(profiles_source_relation);
 
@@ -118,6 +119,12 @@ find_mutable(Node *node, void *context)
 		*(char **) context = "nextval";
 		return true;
 	}
+	/* a row has them only as long as it stays where it is */
+	if (IsA(node, Var) && ((Var *) node)->varattno < 0)
+	{
+		*(char **) context = "a system column";
+		return true;
+	}
 	return expression_tree_walker(node, find_mutable, context);
 }
 
@@ -155,25 +162,16 @@ parse_expression(ParseState *pstate, const char *text)
 	return target->val;
 }
 
-/*
- * Analyses an expression over a relation's row, checks it and gives it back as
- * SQL in which every name is qualified that needs to be.
- */
-static char *
-analyse_expression(Relation relation, const char *text, Oid target_type)
+/* Analyses and checks an expression over the row that pstate knows. */
+static Expr *
+analyse_expression(ParseState *pstate, const char *text, Oid target_type)
 {
-	ParseState *pstate = make_parsestate(NULL);
-	ParseNamespaceItem *item;
 	Node	   *raw;
 	Node	   *expr;
 	Oid			type;
 	char	   *culprit = NULL;
 
 	pstate->p_sourcetext = text;
-	item = addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
-										 NULL, true, true);
-	addNSItemToQuery(pstate, item, false, true, true);
-
 	raw = parse_expression(pstate, text);
 	expr = transformExpr(pstate, raw, EXPR_KIND_OTHER);
 	if (pstate->p_hasSubLinks || pstate->p_hasAggs || pstate->p_hasWindowFuncs ||
@@ -212,10 +210,146 @@ analyse_expression(Relation relation, const char *text, Oid target_type)
 				 errmsg("it is not immutable, because of %s", culprit),
 				 errhint("The same event must always give the same value: use only columns of the row, constants and IMMUTABLE functions.")));
 
-	return deparse_expression(expr,
-							  deparse_context_for(RelationGetRelationName(relation),
-												  RelationGetRelid(relation)),
-							  false, false);
+	type = exprType(expr);
+	if (type_is_collatable(type) && !OidIsValid(exprCollation(expr)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDETERMINATE_COLLATION),
+				 errmsg("could not determine which collation to use"),
+				 errhint("Use the COLLATE clause to set the collation explicitly.")));
+	return (Expr *) expr;
+}
+
+char *
+profiles_relation_text(Oid relid)
+{
+	return DatumGetCString(DirectFunctionCall1(regclassout, ObjectIdGetDatum(relid)));
+}
+
+/* The type that a column of a source's view must have, if one. */
+static Oid
+column_type(const char *name)
+{
+	if (strcmp(name, "user_id") == 0 || strcmp(name, "account_id") == 0)
+		return TEXTOID;
+	if (strcmp(name, "seen_at") == 0)
+		return TIMESTAMPTZOID;
+	if (strncmp(name, "keep ", 5) == 0)
+		return BOOLOID;
+	return InvalidOid;
+}
+
+/* analyse_expression() of a given entry; errors say which one it is. */
+static Expr *
+analyse_entry(ParseState *pstate, Relation relation, SourceEntry *entry)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *relation_text = profiles_relation_text(RelationGetRelid(relation));
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+	StringInfoData columns;
+	Expr	   *volatile expr = NULL;
+
+	initStringInfo(&columns);
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (!TupleDescAttr(tupdesc, i)->attisdropped)
+			appendStringInfo(&columns, "%s%s", columns.len > 0 ? ", " : "",
+							 quote_identifier(NameStr(TupleDescAttr(tupdesc, i)->attname)));
+	PG_TRY();
+	{
+		expr = analyse_expression(pstate, entry->expression, column_type(entry->name));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+		{
+			error->message = strncmp(entry->name, "keep ", 5) == 0
+				? psprintf("filter of %s: %s", relation_text, error->message)
+				: psprintf("mapping of \"%s\" on %s: %s", entry->name, relation_text, error->message);
+			if (error->hint == NULL)
+				error->hint = psprintf("Columns of %s are: %s.", relation_text, columns.data);
+			/* where it stands in our statements helps nobody */
+			error->cursorpos = 0;
+			error->internalpos = 0;
+			error->internalquery = NULL;
+			error->context = NULL;
+		}
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return expr;
+}
+
+/* First what every source has, then attributes, then conditions; by name. */
+static int
+compare_targets(const ListCell *a, const ListCell *b)
+{
+	static const char *const order[] = {"user_id", "account_id", "seen_at", "session", "name", "email"};
+	const char *names[2] = {lfirst_node(TargetEntry, a)->resname, lfirst_node(TargetEntry, b)->resname};
+	int			ranks[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		ranks[i] = strncmp(names[i], "keep ", 5) == 0 ? 9 : 8;
+		for (int j = 0; j < (int) lengthof(order); j++)
+			if (strcmp(names[i], order[j]) == 0)
+				ranks[i] = j;
+	}
+	return ranks[0] != ranks[1] ? ranks[0] - ranks[1] : strcmp(names[0], names[1]);
+}
+
+/*
+ * The query of a source's view: what the view said before, if there was one,
+ * with the given entries in place.  It is built from analysed expressions, never
+ * from text, so that what was checked is what is kept.  Runs as the adder.
+ */
+Query *
+profiles_source_query(Relation relation, SourceDefinition *before, List *entries)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	ParseNamespaceItem *item;
+	List	   *targets = before == NULL ? NIL : list_copy(before->targets);
+	Query	   *query = makeNode(Query);
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+	int			n = 0;
+
+	if (relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s is temporary", profiles_relation_text(RelationGetRelid(relation))),
+				 errhint("A source must be there for every session.")));
+	item = addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
+										 NULL, true, true);
+	addNSItemToQuery(pstate, item, true, true, true);
+	foreach(lc, entries)
+	{
+		SourceEntry *entry = lfirst(lc);
+		ListCell   *old;
+
+		foreach(old, targets)
+			if (strcmp(lfirst_node(TargetEntry, old)->resname, entry->name) == 0)
+				targets = foreach_delete_current(targets, old);
+		if (entry->expression != NULL)
+			targets = lappend(targets,
+							  makeTargetEntry(analyse_entry(pstate, relation, entry), 0,
+											  pstrdup(entry->name), false));
+	}
+	list_sort(targets, compare_targets);
+	foreach(lc, targets)
+		lfirst_node(TargetEntry, lc)->resno = ++n;
+	pull_varattnos((Node *) targets, 1, &columns);
+
+	query->commandType = CMD_SELECT;
+	query->canSetTag = true;
+	query->rtable = pstate->p_rtable;
+	query->jointree = makeFromExpr(pstate->p_joinlist, NULL);
+	query->targetList = targets;
+	PROFILES_SELECTED_COLUMNS(query, pstate, columns);
+	return query;
 }
 
 /* _check_name(name text): refuses what is no attribute's name. */
@@ -229,28 +363,32 @@ profiles_check_name(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/*
- * _expression(role oid, relation regclass, expression text, type oid): the
- * checked expression, with the rights of a role.
- */
-Datum
-profiles_expression(PG_FUNCTION_ARGS)
+/* For check_functions_in_node(). */
+static bool
+collect_function(Oid function, void *context)
 {
-	Oid			role = PG_GETARG_OID(0);
-	Oid			relid = PG_GETARG_OID(1);
-	char	   *given = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	Oid			type = PG_GETARG_OID(3);
-	ProfilesRole caller;
-	Relation	relation;
-	char	   *result;
+	List	  **functions = context;
 
-	profiles_check_caller_has(role);
-	caller = profiles_become_adder(role);
-	relation = table_open(relid, AccessShareLock);
-	result = analyse_expression(relation, given, type);
-	table_close(relation, NoLock);
-	profiles_become_caller(caller);
-	PG_RETURN_TEXT_P(cstring_to_text(result));
+	*functions = list_append_unique_oid(*functions, function);
+	return false;
+}
+
+/*
+ * Collects the functions that an expression or query calls by name or operator.
+ * Casts are left out: which function one calls follows from the types alone.
+ */
+bool
+profiles_collect_functions(Node *node, List **functions)
+{
+	if (node == NULL)
+		return false;
+	if (!IsA(node, CoerceViaIO) &&
+		!(IsA(node, FuncExpr) && (((FuncExpr *) node)->funcformat == COERCE_EXPLICIT_CAST ||
+								  ((FuncExpr *) node)->funcformat == COERCE_IMPLICIT_CAST)))
+		(void) check_functions_in_node(node, collect_function, functions);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, profiles_collect_functions, functions, 0);
+	return expression_tree_walker(node, profiles_collect_functions, functions);
 }
 
 static bool
@@ -275,7 +413,8 @@ profiles_source_definition(Oid view)
 	Relation	relation = table_open(view, AccessShareLock);
 	SourceDefinition *source = palloc0(sizeof(SourceDefinition));
 	Query	   *query;
-	RangeTblRef *from;
+	RangeTblRef *from = NULL;
+	RangeTblEntry *rte = NULL;
 	List	   *context;
 	ListCell   *lc;
 
@@ -284,14 +423,25 @@ profiles_source_definition(Oid view)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a view", RelationGetRelationName(relation))));
 	query = copyObject(get_view_query(relation));
-	if (list_length(query->jointree->fromlist) != 1 ||
-		!IsA(linitial(query->jointree->fromlist), RangeTblRef) ||
-		query->jointree->quals != NULL)
-		elog(ERROR, "view \"%s\" is no source's", RelationGetRelationName(relation));
-	from = linitial_node(RangeTblRef, query->jointree->fromlist);
+	if (list_length(query->jointree->fromlist) == 1 &&
+		IsA(linitial(query->jointree->fromlist), RangeTblRef))
+	{
+		from = linitial_node(RangeTblRef, query->jointree->fromlist);
+		rte = rt_fetch(from->rtindex, query->rtable);
+	}
+	/* any view may be asked about, and its owner may change it */
+	if (rte == NULL || rte->rtekind != RTE_RELATION || rte->tablesample != NULL || !rte->inh ||
+		query->jointree->quals != NULL || query->setOperations != NULL ||
+		query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs || query->hasSubLinks ||
+		query->cteList != NIL || query->groupClause != NIL || query->groupingSets != NIL ||
+		query->havingQual != NULL || query->distinctClause != NIL || query->sortClause != NIL ||
+		query->limitOffset != NULL || query->limitCount != NULL || query->rowMarks != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("view \"%s\" is not the view of a source", RelationGetRelationName(relation))));
 
 	source->owner = relation->rd_rel->relowner;
-	source->relation = rt_fetch(from->rtindex, query->rtable)->relid;
+	source->relation = rte->relid;
 	context = deparse_context_for(get_rel_name(source->relation), source->relation);
 	foreach(lc, query->targetList)
 	{
@@ -305,6 +455,8 @@ profiles_source_definition(Oid view)
 		column->is_whole_row = uses_whole_row(expr, NULL);
 		column->expression = deparse_expression(expr, context, false, false);
 		source->columns = lappend(source->columns, column);
+		source->targets = lappend(source->targets, entry);
+		(void) profiles_collect_functions(expr, &source->functions);
 	}
 	table_close(relation, NoLock);
 	return source;

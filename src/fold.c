@@ -10,20 +10,32 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
 #include "profile.h"
+#include "rewrite/rewriteHandler.h"
 #include "tcop/dest.h"
+#include "tcop/tcopprot.h"
 #include "upkeep.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/queryenvironment.h"
+#include "utils/regproc.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -37,6 +49,9 @@ static const char *const not_attributes[] = {
 	"user_id", "account_id", "seen_at", "name", "email", "account_name",
 	"event_id", "type", "view_id", "version", "page", "action", "frustration"
 };
+
+/* Bytes of a key; an index takes no more than a third of a page. */
+#define MAX_KEY		"1024"
 
 /* View columns "keep <reason>" say which rows count. */
 #define KEEP_PREFIX	"keep "
@@ -183,10 +198,11 @@ fold_query(ProfilesFold *fold, const char *from)
 
 	left_out = psprintf("CASE WHEN (%s) IS NOT NULL THEN (%s) "
 						"WHEN (%s) IS NULL THEN 'no %s' "
+						"WHEN octet_length(%s) > " MAX_KEY " THEN 'long %s' "
 						"WHEN (%s) IS NULL THEN 'no seen_at' "
 						"WHEN NOT isfinite(%s) THEN 'infinite seen_at' "
 						"WHEN (%s) > $1 THEN 'future ' || (%s) END",
-						f, f, k, key_name, t, t, t, t);
+						f, f, k, key_name, k, key_name, t, t, t, t);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
@@ -245,46 +261,119 @@ fold_params(ProfilesFold *fold, Datum rows, Oid rows_type)
 	return params;
 }
 
-/* The plan that the caller keeps for its next folds of the same kind. */
-static SPIPlanPtr
-kept_plan(ProfilesFold *fold, const char *sql, ParamListInfo params)
+/* The transition table that the query reads, by the name that is ours, or NULL. */
+static EphemeralNamedRelation
+transition_table(ProfilesFold *fold)
 {
-	if (*fold->plan == NULL)
-	{
-		Oid			types[4];
-		SPIPlanPtr	plan;
+	EphemeralNamedRelation enr;
 
-		for (int i = 0; i < 4; i++)
-			types[i] = params->params[i].ptype;
-		plan = SPI_prepare(sql, 4, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare fold: %s", SPI_result_code_string(SPI_result));
-		*fold->plan = plan;
+	if (fold->rows == NULL)
+		return NULL;
+	enr = palloc0(sizeof(EphemeralNamedRelationData));
+	enr->md.name = pstrdup(fold->from);
+	enr->md.reliddesc = fold->rows_relation;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = tuplestore_tuple_count(fold->rows);
+	enr->reldata = fold->rows;
+	return enr;
+}
+
+/*
+ * The query must call only what comes with PostgreSQL or the extension, or what
+ * the source's view calls, and read what it is to read.  Its text names
+ * functions and relations, and whoever may create objects in a schema that it
+ * names can make a name mean another one.
+ */
+static void
+check_query(ProfilesFold *fold, Query *query)
+{
+	Oid			extension = get_extension_oid("profiles", false);
+	List	   *functions = NIL;
+	ListCell   *lc;
+
+	(void) profiles_collect_functions((Node *) query, &functions);
+	foreach(lc, functions)
+	{
+		Oid			function = lfirst_oid(lc);
+
+		if (get_func_namespace(function) != PG_CATALOG_NAMESPACE &&
+			!list_member_oid(fold->source->functions, function) &&
+			getExtensionOfObject(ProcedureRelationId, function) != extension)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+					 errmsg("function %s is not one that source %s was added with",
+							format_procedure(function),
+							profiles_relation_text(fold->source->relation)),
+					 errhint("It hides another of its name. Rename it, or drop it.")));
 	}
-	return *fold->plan;
+}
+
+/*
+ * Parses, checks and plans the fold's query.  By hand, since a plan of SPI may
+ * be made anew from the text, unchecked, when something has changed.
+ */
+static PlannedStmt *
+plan_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
+{
+	QueryEnvironment *environment = create_queryEnv();
+	EphemeralNamedRelation enr = transition_table(fold);
+	int			n = params->numParams;
+	Oid		   *types = palloc(n * sizeof(Oid));
+	Query	   *query;
+
+	if (enr != NULL)
+		register_ENR(environment, enr);
+	for (int i = 0; i < n; i++)
+		types[i] = params->params[i].ptype;
+	query = parse_analyze_fixedparams(linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT)),
+									  sql, types, n, environment);
+	check_query(fold, query);
+	query = linitial_node(Query, QueryRewrite(query));
+	return pg_plan_query(query, sql,
+						 enr == NULL ? CURSOR_OPT_PARALLEL_OK : 0,
+						 /* a plan that is kept is for any values */
+						 fold->plan == NULL ? params : NULL);
 }
 
 static void
 run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 {
-	SPIExecuteOptions options = {0};
-	int			rc;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "fold query",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	QueryEnvironment *environment = create_queryEnv();
+	EphemeralNamedRelation enr = transition_table(fold);
+	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+	PlannedStmt *plan;
+	QueryDesc  *desc;
 
-	options.params = params;
-	options.read_only = true;
-	options.dest = CreateDestReceiver(DestTuplestore);
-	SetTuplestoreDestReceiverParams(options.dest, fold->store, fold->store_context,
-									true, NULL, NULL);
-	SPI_connect();
-	if (fold->trigger != NULL && SPI_register_trigger_data(fold->trigger) < 0)
-		elog(ERROR, "could not register transition tables");
-	if (fold->plan != NULL)
-		rc = SPI_execute_plan_extended(kept_plan(fold, sql, params), &options);
+	if (enr != NULL)
+		register_ENR(environment, enr);
+	if (fold->plan == NULL)
+		plan = plan_query(fold, sql, params);
 	else
-		rc = SPI_execute_extended(sql, &options);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "fold failed: %s", SPI_result_code_string(rc));
-	SPI_finish();
+	{
+		if (*fold->plan == NULL)
+		{
+			plan = plan_query(fold, sql, params);
+			MemoryContextSwitchTo(fold->plan_context);
+			*fold->plan = copyObject(plan);
+			MemoryContextSwitchTo(context);
+		}
+		plan = *fold->plan;
+	}
+	/* whatever the view's columns are, the rows are what we declare */
+	SetTuplestoreDestReceiverParams(dest, fold->store, fold->store_context, true,
+									fold->tupdesc, "the fold of a source has other columns");
+	desc = CreateQueryDesc(plan, sql != NULL ? sql : "fold", GetActiveSnapshot(), InvalidSnapshot,
+						   dest, params, environment, 0);
+	ExecutorStart(desc, 0);
+	ExecutorRun(desc, ForwardScanDirection, 0, true);
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 /*
@@ -400,10 +489,12 @@ fold_in_batches(ProfilesFold *fold)
 												ALLOCSET_DEFAULT_SIZES);
 	SPIPlanPtr	plan;
 	Portal		portal;
+	EphemeralNamedRelation enr;
 
 	SPI_connect();
-	if (fold->trigger != NULL && SPI_register_trigger_data(fold->trigger) < 0)
-		elog(ERROR, "could not register transition tables");
+	enr = transition_table(fold);
+	if (enr != NULL && SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register \"%s\"", fold->from);
 	plan = SPI_prepare(rows_query, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not read %s: %s", fold->from, SPI_result_code_string(SPI_result));
@@ -456,12 +547,13 @@ profiles_fold_rows(ProfilesFold *fold)
 {
 	ProfilesRole caller = profiles_become_adder(fold->source->owner);
 	ParamListInfo params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
+	PlannedStmt **kept = fold->plan;
 	bool		can_fail = false;
 	char	   *sql = NULL;
 	ListCell   *lc;
 
 	/* one big aggregation may use what maintenance may use */
-	if (fold->trigger == NULL)
+	if (fold->rows == NULL)
 	{
 		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -480,17 +572,33 @@ profiles_fold_rows(ProfilesFold *fold)
 		tuplestore_clear(fold->store);
 		fold->plan = NULL;		/* is for the query over all rows */
 		fold_in_batches(fold);
+		fold->plan = kept;
 	}
 	profiles_become_caller(caller);
 }
 
-/* The definition of a source, read under pinned settings. */
-static SourceDefinition *
-read_definition(Oid view)
+/*
+ * The definition of a source, for an internal function that acts as its adder.
+ *
+ * The extension's owner may call such a function with any view.  Those in our
+ * schema, where no other role may make any, were made for their owners by us.
+ */
+SourceDefinition *
+profiles_our_source(Oid function, Oid view)
 {
 	int			settings = profiles_pin_settings();
-	SourceDefinition *source = profiles_source_definition(view);
+	SourceDefinition *source;
 
+	if (get_rel_namespace(view) != get_func_namespace(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s is not the view of a source", profiles_relation_text(view))));
+	source = profiles_source_definition(view);
+	if (find_column(source, "seen_at") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("%s has no column \"seen_at\"", profiles_relation_text(view)),
+				 errhint("Drop the source and add it again.")));
 	profiles_unpin_settings(settings);
 	return source;
 }
@@ -519,8 +627,10 @@ profiles_fold(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		return (Datum) 0;
-	fold.source = read_definition(PG_GETARG_OID(0));
+	fold.source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
 	fold.kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (strcmp(fold.kind, "user") != 0 && strcmp(fold.kind, "account") != 0)
+		elog(ERROR, "unknown kind \"%s\"", fold.kind);
 	fold.sample = PG_GETARG_FLOAT8(2);
 	fold.keys = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
 	fold.since = PG_ARGISNULL(4) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(4);
@@ -546,22 +656,18 @@ profiles_check_source(PG_FUNCTION_ARGS)
 	ProfilesFold fold = {0};
 	ProfilesRole caller;
 
-	fold.source = read_definition(PG_GETARG_OID(0));
+	fold.source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
 	fold.sample = 1;
 	fold.since = DT_NOBEGIN;
 	caller = profiles_become_adder(fold.source->owner);
 	SPI_connect();
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
-		SPIExecuteOptions options = {0};
-
 		fold.kind = kinds[i];
-		if (!profiles_source_feeds(fold.source, kinds[i]))
-			continue;
-		options.params = fold_params(&fold, (Datum) 0, TEXTARRAYOID);
-		SPI_execute_extended(psprintf("EXPLAIN %s",
-									  fold_query(&fold, profiles_qualified_name(fold.source->relation))),
-							 &options);
+		if (profiles_source_feeds(fold.source, kinds[i]))
+			(void) plan_query(&fold,
+							  fold_query(&fold, profiles_qualified_name(fold.source->relation)),
+							  fold_params(&fold, (Datum) 0, TEXTARRAYOID));
 	}
 	SPI_finish();
 	profiles_become_caller(caller);

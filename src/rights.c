@@ -17,10 +17,16 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
 #include "commands/tablecmds.h"
+#include "commands/view.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "profile.h"
 #include "tcop/dest.h"
 #include "executor/tstoreReceiver.h"
@@ -34,14 +40,23 @@
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(profiles_as_owner);
-PG_FUNCTION_INFO_V1(profiles_give_view);
+PG_FUNCTION_INFO_V1(profiles_define_as_owner);
+PG_FUNCTION_INFO_V1(profiles_make_view);
 
 /*
- * Who called the function that is running as the extension's owner, if one is.
- * Internal functions that hand out rights ask this, never their arguments:
- * the extension's owner could call them with any.
+ * The call that is running as the extension's owner, if one is.  What hands out
+ * rights asks this, never its arguments: between the gate and it may run code
+ * that the extension's owner planted, such as a trigger on configuration.
  */
-static Oid	gate_caller = InvalidOid;
+typedef struct Gate
+{
+	FunctionCallInfo fcinfo;
+	Form_pg_proc proc;
+	Oid			caller;
+	bool		defines;		/* may expressions be taken from its arguments? */
+} Gate;
+
+static Gate *gate = NULL;
 
 /* ---------- switching ---------- */
 
@@ -93,12 +108,14 @@ become(Oid role, int flags)
 
 /*
  * From here until profiles_become_caller() or an error, code runs as the
- * extension's owner under pinned settings.
+ * extension's owner under pinned settings.  Restricted, since the owner's
+ * triggers may run, and what they leave behind (a deferred trigger, a temporary
+ * object) would run or be seen with the caller's rights.
  */
 ProfilesRole
 profiles_become_owner(Oid owner)
 {
-	ProfilesRole caller = become(owner, SECURITY_LOCAL_USERID_CHANGE);
+	ProfilesRole caller = become(owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 
 	/* compiling our many small statements takes longer than running them */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
@@ -125,49 +142,41 @@ profiles_become_caller(ProfilesRole caller)
 	SetUserIdAndSecContext(caller.user, caller.security);
 }
 
-/* Refuses to act as a role whose rights the caller at the gate has not. */
-void
-profiles_check_caller_has(Oid role)
-{
-	if (!OidIsValid(gate_caller) || !has_privs_of_role(gate_caller, role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to act as role \"%s\"",
-						GetUserNameFromId(role, true)),
-				 errhint("Only members of that role can do this.")));
-}
-
 /* ---------- functions for users ---------- */
 
-/* Calls "SELECT [*] FROM schema._name(caller, arguments)" as the owner. */
+/* Runs "prefix schema._name suffix" with the arguments of the call at the gate. */
 static void
-call_internal(FunctionCallInfo fcinfo, Form_pg_proc proc, Oid caller,
+call_internal(Gate *call, const char *prefix, const char *suffix, bool tell_caller,
 			  SPIExecuteOptions *options)
 {
+	Form_pg_proc proc = call->proc;
+	FunctionCallInfo fcinfo = call->fcinfo;
 	StringInfoData sql;
-	int			nargs = proc->pronargs;
-	ParamListInfo params = makeParamList(nargs + 1);
+	int			nargs = proc->pronargs + (tell_caller ? 1 : 0);
+	int			n = 0;
+	ParamListInfo params = makeParamList(nargs);
 	int			rc;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s%s.%s($1",
-					 proc->proretset ? "* FROM " : "",
+	appendStringInfo(&sql, "%s%s.%s(", prefix,
 					 quote_identifier(get_namespace_name(proc->pronamespace)),
-					 quote_identifier(psprintf("_%s", NameStr(proc->proname))));
-	params->params[0].ptype = OIDOID;
-	params->params[0].value = ObjectIdGetDatum(caller);
-	params->params[0].isnull = false;
-	params->params[0].pflags = PARAM_FLAG_CONST;
-	for (int i = 0; i < nargs; i++)
+					 quote_identifier(psprintf("_%s%s", NameStr(proc->proname), suffix)));
+	if (tell_caller)
 	{
-		ParamExternData *param = &params->params[i + 1];
-
-		appendStringInfo(&sql, ", $%d", i + 2);
-		param->ptype = proc->proargtypes.values[i];
-		param->value = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
-		param->isnull = PG_ARGISNULL(i);
-		param->pflags = PARAM_FLAG_CONST;
+		params->params[n].ptype = OIDOID;
+		params->params[n].value = ObjectIdGetDatum(call->caller);
+		params->params[n].isnull = false;
+		params->params[n++].pflags = PARAM_FLAG_CONST;
 	}
+	for (int i = 0; i < proc->pronargs; i++)
+	{
+		params->params[n].ptype = proc->proargtypes.values[i];
+		params->params[n].value = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
+		params->params[n].isnull = PG_ARGISNULL(i);
+		params->params[n++].pflags = PARAM_FLAG_CONST;
+	}
+	for (int i = 1; i <= nargs; i++)
+		appendStringInfo(&sql, "%s$%d", i > 1 ? ", " : "", i);
 	appendStringInfoChar(&sql, ')');
 	options->params = params;
 	rc = SPI_execute_extended(sql.data, options);
@@ -182,15 +191,16 @@ call_internal(FunctionCallInfo fcinfo, Form_pg_proc proc, Oid caller,
  * owner.  Unlike SECURITY DEFINER it tells the internal function who calls, and
  * never runs as the superuser who may have installed a trusted extension.
  */
-Datum
-profiles_as_owner(PG_FUNCTION_ARGS)
+static Datum
+pass_gate(FunctionCallInfo fcinfo, bool defines)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Form_pg_proc proc;
 	SPIExecuteOptions options = {0};
 	ProfilesRole caller;
-	Oid			outer_caller = gate_caller;
+	Gate		this_gate;
+	Gate	   *outer_gate = gate;
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
 	bool		isnull = true;
@@ -207,21 +217,26 @@ profiles_as_owner(PG_FUNCTION_ARGS)
 		options.dest = CreateDestReceiver(DestTuplestore);
 		SetTuplestoreDestReceiverParams(options.dest, rsinfo->setResult,
 										rsinfo->econtext->ecxt_per_query_memory,
-										false, NULL, NULL);
+										false, rsinfo->setDesc,
+										"internal function returns other columns");
 	}
 
 	SPI_connect();
 	caller = profiles_become_owner(profiles_owner(function));
 	PG_TRY();
 	{
-		gate_caller = caller.user;
-		call_internal(fcinfo, proc, caller.user, &options);
+		this_gate.fcinfo = fcinfo;
+		this_gate.proc = proc;
+		this_gate.caller = caller.user;
+		this_gate.defines = defines;
+		gate = &this_gate;
+		call_internal(gate, proc->proretset ? "SELECT * FROM " : "SELECT ", "", true, &options);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
-		gate_caller = outer_caller;
+		gate = outer_gate;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -231,7 +246,7 @@ profiles_as_owner(PG_FUNCTION_ARGS)
 		ReThrowError(error);
 	}
 	PG_END_TRY();
-	gate_caller = outer_caller;
+	gate = outer_gate;
 	if (!proc->proretset && SPI_processed == 1)
 	{
 		result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
@@ -247,24 +262,133 @@ profiles_as_owner(PG_FUNCTION_ARGS)
 	return result;
 }
 
+Datum
+profiles_as_owner(PG_FUNCTION_ARGS)
+{
+	return pass_gate(fcinfo, false);
+}
+
+/* The same for add_source and alter_source, whose arguments hold expressions. */
+Datum
+profiles_define_as_owner(PG_FUNCTION_ARGS)
+{
+	return pass_gate(fcinfo, true);
+}
+
 /*
- * _give_view(view regclass, role oid): makes a role the owner of a view that
- * the extension's owner has just made for it.
+ * The expressions in the arguments of the call at the gate, as SourceEntry in
+ * the current context.  _name_entries(), which says what they are, reads nothing
+ * that the extension's owner could change.
+ */
+static List *
+given_entries(void)
+{
+	SPIExecuteOptions options = {0};
+	MemoryContext context = CurrentMemoryContext;
+	List	   *entries = NIL;
+
+	SPI_connect();
+	call_internal(gate, "SELECT key, value FROM ", "_entries", false, &options);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		SourceEntry *entry = palloc(sizeof(SourceEntry));
+
+		entry->name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		entry->expression = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+		entries = lappend(entries, entry);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return entries;
+}
+
+/*
+ * _make_view(source_id integer) -> the view of a source, made or made anew.
  *
- * The owner of the extension need not be a member of that role, so ALTER VIEW
- * would refuse.  What allows it is that the caller of the function at the gate
- * has the role's rights already.
+ * All that it says and whose it is comes from the call at the gate: for
+ * add_source the relation and expressions that the caller gave, for the caller;
+ * for alter_source what the view says already, with the expressions that the
+ * caller gave, for the owner it has.  Whoever else calls this, and with whatever
+ * number, gets nothing more.
  */
 Datum
-profiles_give_view(PG_FUNCTION_ARGS)
+profiles_make_view(PG_FUNCTION_ARGS)
 {
-	Oid			view = PG_GETARG_OID(0);
-	Oid			role = PG_GETARG_OID(1);
+	Oid			namespace = get_func_namespace(fcinfo->flinfo->fn_oid);
+	char	   *name = psprintf("source_%d", PG_GETARG_INT32(0));
+	Oid			view = get_relname_relid(name, namespace);
+	SourceDefinition *before = NULL;
+	List	   *entries;
+	Oid			role;
+	Oid			relid;
+	ProfilesRole caller;
+	Relation	relation;
+	Query	   *query;
+	CreateStmt *create = makeNode(CreateStmt);
+	ListCell   *lc;
 
-	profiles_check_caller_has(role);
-	if (get_rel_relkind(view) != RELKIND_VIEW)
-		elog(ERROR, "relation %u is not a view", view);
-	/* "recursing" leaves out the check that the current user may */
-	ATExecChangeOwner(view, role, true, AccessExclusiveLock);
-	PG_RETURN_VOID();
+	if (gate == NULL || !gate->defines)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to make the view of a source"),
+				 errhint("profiles.add_source() and profiles.alter_source() do.")));
+	if (gate->proc->proargtypes.values[0] == REGCLASSOID)
+	{
+		if (OidIsValid(view))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_TABLE),
+					 errmsg("relation \"%s\" already exists", name)));
+		role = gate->caller;
+		relid = DatumGetObjectId(gate->fcinfo->args[0].value);
+	}
+	else
+	{
+		before = profiles_source_definition(view);
+		role = before->owner;
+		relid = before->relation;
+		if (!has_privs_of_role(gate->caller, role))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to act as role \"%s\"",
+							GetUserNameFromId(role, false)),
+					 errhint("Only members of that role can change its expressions.")));
+	}
+	entries = given_entries();
+
+	caller = profiles_become_adder(role);
+	relation = table_open(relid, AccessShareLock);
+	query = profiles_source_query(relation, before, entries);
+	table_close(relation, NoLock);
+	profiles_become_caller(caller);
+
+	if (before != NULL)
+	{
+		ObjectAddress old;
+
+		ObjectAddressSet(old, RelationRelationId, view);
+		performDeletion(&old, DROP_RESTRICT, 0);
+	}
+	/* as DefineView() does, except that the owner is not the current user */
+	create->relation = makeRangeVar(get_namespace_name(namespace), name, -1);
+	create->oncommit = ONCOMMIT_NOOP;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		create->tableElts = lappend(create->tableElts,
+									makeColumnDef(entry->resname, exprType((Node *) entry->expr),
+												  exprTypmod((Node *) entry->expr),
+												  exprCollation((Node *) entry->expr)));
+	}
+	view = DefineRelation(create, RELKIND_VIEW, role, NULL, NULL).objectId;
+	CommandCounterIncrement();
+	CreateComments(view, RelationRelationId, 0,
+				   psprintf("Internal: mapping of source %s. Owned by the role that added it, with whose rights its expressions run.",
+							profiles_relation_text(relid)));
+	caller = profiles_become_adder(role);
+	StoreViewQuery(view, query, false);
+	profiles_become_caller(caller);
+	CommandCounterIncrement();
+	PG_RETURN_OID(view);
 }

@@ -11,7 +11,9 @@
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
+#include "nodes/plannodes.h"
 #include "storage/lock.h"
+#include "utils/relcache.h"
 #include "utils/tuplestore.h"
 
 /* profiles.c */
@@ -48,7 +50,6 @@ extern Oid	profiles_owner(Oid function);
 extern ProfilesRole profiles_become_owner(Oid owner);
 extern ProfilesRole profiles_become_adder(Oid role);
 extern void profiles_become_caller(ProfilesRole caller);
-extern void profiles_check_caller_has(Oid role);
 
 /* expression.c */
 typedef struct SourceColumn
@@ -59,14 +60,25 @@ typedef struct SourceColumn
 	bool		is_whole_row;	/* looks at the row as a whole */
 } SourceColumn;
 
+typedef struct SourceEntry
+{
+	char	   *name;
+	char	   *expression;		/* as given; NULL to take the column out */
+} SourceEntry;
+
 typedef struct SourceDefinition
 {
 	Oid			owner;			/* who added it; expressions run as this role */
 	Oid			relation;		/* the events */
 	List	   *columns;		/* of SourceColumn */
+	List	   *targets;		/* of TargetEntry, Vars being of relation 1 */
+	List	   *functions;		/* OIDs of those that the columns call */
 } SourceDefinition;
 
 extern SourceDefinition *profiles_source_definition(Oid view);
+extern Query *profiles_source_query(Relation relation, SourceDefinition *before, List *entries);
+extern char *profiles_relation_text(Oid relid);
+extern bool profiles_collect_functions(Node *node, List **functions);
 
 /* fold.c */
 typedef struct ProfilesFold
@@ -75,8 +87,10 @@ typedef struct ProfilesFold
 	const char *kind;			/* user or account */
 	const char *from;			/* what to read: a relation or transition table */
 	Oid			row_type;		/* of its rows */
-	TriggerData *trigger;		/* set where from is a transition table */
-	SPIPlanPtr *plan;			/* where its caller keeps the plan; NULL: nowhere */
+	Tuplestorestate *rows;		/* set where from names a transition table */
+	Oid			rows_relation;	/* and the relation whose rows it has */
+	PlannedStmt **plan;			/* where its caller keeps the plan; NULL: nowhere */
+	MemoryContext plan_context; /* and in which context */
 	float8		sample;			/* share of the keys; 1: all */
 	Datum		keys;			/* text[]: only these; 0: all */
 	TimestampTz since;			/* only from this time on; DT_NOBEGIN: all */
@@ -85,6 +99,7 @@ typedef struct ProfilesFold
 	MemoryContext store_context;
 } ProfilesFold;
 
+extern SourceDefinition *profiles_our_source(Oid function, Oid view);
 extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
 extern void profiles_fold_rows(ProfilesFold *fold);
 extern char *profiles_qualified_name(Oid relation);

@@ -1,47 +1,12 @@
 -- Sources: add, alter, drop; and the way out.
 
-CREATE FUNCTION profiles._expression(role oid, relation regclass, expression text, type oid) RETURNS text
-    AS 'MODULE_PATHNAME', 'profiles_expression' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._expression(oid, regclass, text, oid) IS 'Internal: checks an expression over a relation''s row with the rights of a role, and gives it back with its names qualified.';
-
-CREATE FUNCTION profiles._give_view(view regclass, role oid) RETURNS void
-    AS 'MODULE_PATHNAME', 'profiles_give_view' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._give_view(regclass, oid) IS 'Internal: makes a role the owner of a view made for it.';
+CREATE FUNCTION profiles._make_view(source_id integer) RETURNS regclass
+    AS 'MODULE_PATHNAME', 'profiles_make_view' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._make_view(integer) IS 'Internal: makes the view of a source, or makes it anew, for its adder, from the arguments of the add_source or alter_source that is running.';
 
 CREATE FUNCTION profiles._check_source(source_view regclass) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_check_source' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._check_source(regclass) IS 'Internal: plans the fold of a source with the rights of its adder.';
-
--- Checks one entry of a mapping, or a filter; errors name it.
-CREATE FUNCTION profiles._checked(role oid, events regclass, key text, expression text) RETURNS text
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    message text;
-    hint text;
-    state text;
-BEGIN
-    RETURN profiles._expression(role, events, expression, CASE
-        WHEN key IN ('user_id', 'account_id') THEN 'text'::regtype
-        WHEN key = 'seen_at' THEN 'timestamptz'::regtype
-        WHEN key LIKE 'keep %' THEN 'boolean'::regtype
-        ELSE 0 END);
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT, state = RETURNED_SQLSTATE;
-    IF hint = '' THEN
-        hint := format('Columns of %s are: %s.', events,
-                       (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-                        WHERE attrelid = events AND attnum > 0 AND NOT attisdropped));
-    END IF;
-    RAISE EXCEPTION USING
-        ERRCODE = state,
-        MESSAGE = CASE WHEN key LIKE 'keep %' THEN format('filter of %s: %s', events, message)
-                       ELSE format('mapping of "%s" on %s: %s', key, events, message) END,
-        HINT = hint;
-END
-$$;
-COMMENT ON FUNCTION profiles._checked(oid, regclass, text, text) IS 'Internal: checks an entry of a mapping, or a filter.';
 
 CREATE FUNCTION profiles._check_name(name text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_check_name' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -72,49 +37,61 @@ END
 $$;
 COMMENT ON FUNCTION profiles._check_keys(jsonb) IS 'Internal: refuses a mapping whose keys are no attributes.';
 
--- Makes the view of a source from checked expressions, for its adder.
-CREATE FUNCTION profiles._make_source_view(source_id integer, events regclass, columns jsonb, role oid) RETURNS void
-    LANGUAGE plpgsql
+-- The expressions that a call gives. These two read nothing that the extension's
+-- owner could change: _make_view trusts them.
+CREATE FUNCTION profiles._add_source_entries(events regclass, preset text, mapping jsonb, filter text,
+                                             capture text, on_change text, rls text)
+    RETURNS TABLE (key text, value text)
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    view_name text := 'source_' || source_id;
-    list text;
 BEGIN
-    SELECT string_agg(format('%s AS %I', value, key), ', ' ORDER BY
-               coalesce(array_position(ARRAY['user_id', 'account_id', 'seen_at', 'session', 'name', 'email'], key),
-                        CASE WHEN key LIKE 'keep %' THEN 9 ELSE 8 END), key COLLATE "C")
-      INTO list FROM jsonb_each_text(columns);
-    IF to_regclass(format('profiles.%I', view_name)) IS NOT NULL THEN
-        PERFORM profiles._ddl(format('DROP VIEW profiles.%I', view_name));
-    END IF;
-    EXECUTE format('CREATE VIEW profiles.%I AS SELECT %s FROM %s', view_name, list, events);
-    EXECUTE format('COMMENT ON VIEW profiles.%I IS %L', view_name,
-                   format('Internal: mapping of source %s. Owned by the role that added it, with whose rights its expressions run.', events));
-    PERFORM profiles._give_view(format('profiles.%I', view_name)::regclass, role);
-    PERFORM profiles._check_source(format('profiles.%I', view_name)::regclass);
+    PERFORM profiles._check_keys(coalesce(mapping, '{}'));
+    RETURN QUERY
+        SELECT e.key, e.value
+        FROM jsonb_each_text(profiles._first_mapping(events, preset) || coalesce(mapping, '{}')
+                             || CASE WHEN filter IS NULL THEN '{}' ELSE jsonb_build_object('keep filter', filter) END) e
+        WHERE e.value IS NOT NULL
+        ORDER BY e.key COLLATE "C";
 END
 $$;
-COMMENT ON FUNCTION profiles._make_source_view(integer, regclass, jsonb, oid) IS 'Internal: makes the view of a source for its adder.';
+COMMENT ON FUNCTION profiles._add_source_entries(regclass, text, jsonb, text, text, text, text) IS 'Internal: the expressions that a call of add_source gives.';
+
+CREATE FUNCTION profiles._alter_source_entries(source text, mapping jsonb, filter text, capture text, on_change text)
+    RETURNS TABLE (key text, value text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM profiles._check_keys(coalesce(mapping, '{}'));
+    RETURN QUERY
+        SELECT e.key, e.value
+        FROM jsonb_each_text(coalesce(mapping, '{}')
+                             || CASE WHEN filter IS NULL THEN '{}'
+                                     ELSE jsonb_build_object('keep filter', nullif(filter, 'true')) END) e
+        ORDER BY e.key COLLATE "C";
+END
+$$;
+COMMENT ON FUNCTION profiles._alter_source_entries(text, jsonb, text, text, text) IS 'Internal: the expressions that a call of alter_source gives; NULL takes one out.';
 
 -- The kinds that a source feeds, their relations made or extended.
-CREATE FUNCTION profiles._ensure_columns(columns jsonb) RETURNS void
+CREATE FUNCTION profiles._ensure_columns(columns text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     attributes text[] := ARRAY(
-        SELECT key FROM jsonb_object_keys(columns) AS key
+        SELECT key FROM unnest(columns) AS key
         WHERE key NOT IN ('user_id', 'account_id', 'seen_at', 'session', 'name', 'email', 'account_name',
                           'event_id', 'type', 'view_id', 'version', 'page', 'action', 'frustration')
           AND key NOT LIKE 'keep %'
         ORDER BY key COLLATE "C");
 BEGIN
-    PERFORM profiles._ensure_relations('user', CASE WHEN columns ? 'user_id' THEN attributes ELSE '{}' END);
-    PERFORM profiles._ensure_relations('account', CASE WHEN columns ? 'account_id' THEN attributes ELSE '{}' END);
+    PERFORM profiles._ensure_relations('user', CASE WHEN 'user_id' = ANY (columns) THEN attributes ELSE '{}' END);
+    PERFORM profiles._ensure_relations('account', CASE WHEN 'account_id' = ANY (columns) THEN attributes ELSE '{}' END);
 END
 $$;
-COMMENT ON FUNCTION profiles._ensure_columns(jsonb) IS 'Internal: makes or extends the relations that a source feeds.';
+COMMENT ON FUNCTION profiles._ensure_columns(text[]) IS 'Internal: makes or extends the relations that a source feeds.';
 
 CREATE FUNCTION profiles._check_capture(capture text, on_change text) RETURNS void
     LANGUAGE plpgsql
@@ -165,6 +142,16 @@ CREATE FUNCTION profiles._remove_triggers(relation regclass) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_remove_triggers' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._remove_triggers(regclass) IS 'Internal: takes the triggers of profiles from a table.';
 
+-- to_regclass() asks for rights on the schema, which the adder of a source has
+-- and the extension's owner need not have.
+CREATE FUNCTION profiles._table(name text) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.oid::regclass FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.oid::regclass::text = name;
+END;
+COMMENT ON FUNCTION profiles._table(text) IS 'Internal: the table of this name, NULL if there is none.';
+
 -- Triggers and records of a source's tables, as its row says.
 CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
     LANGUAGE plpgsql
@@ -175,7 +162,7 @@ DECLARE
 BEGIN
     DELETE FROM profiles.source_part p WHERE p.source_id = found.id;
     IF found.capture = 'none' THEN
-        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', part)) FROM unnest(profiles._source_parts(view)) AS part;
+        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', profiles._table(part)::oid)) FROM unnest(profiles._source_parts(view)) AS part;
     ELSE
         PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
                                      view, found.id, found.capture, found.on_change));
@@ -223,11 +210,8 @@ AS $$
 DECLARE
     source_name text := events::text;
     class record;
-    given jsonb := coalesce(mapping, '{}');
-    entries jsonb;
-    columns jsonb := '{}';
+    columns text[];
     added profiles.source_config;
-    r record;
 BEGIN
     IF events IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'events must not be NULL';
@@ -270,26 +254,17 @@ BEGIN
             HINT = 'Ask its owner for the TRIGGER privilege, or say capture => ''none''.';
     END IF;
 
-    PERFORM profiles._check_keys(given);
-    entries := profiles._first_mapping(events, preset) || given;
-    entries := jsonb_strip_nulls(entries);
-    IF NOT entries ?| ARRAY['user_id', 'account_id'] OR NOT entries ? 'seen_at' THEN
+    columns := ARRAY(SELECT e.key FROM profiles._add_source_entries(events, preset, mapping, filter, capture, on_change, rls) e);
+    IF NOT columns && ARRAY['user_id', 'account_id'] OR NOT 'seen_at' = ANY (columns) THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('mapping of %s has no %s', events,
-                             CASE WHEN entries ? 'seen_at' THEN 'user_id or account_id' ELSE 'seen_at' END),
+                             CASE WHEN 'seen_at' = ANY (columns) THEN 'user_id or account_id' ELSE 'seen_at' END),
             HINT = 'Say which column is which: mapping => ''{"user_id": "...", "seen_at": "..."}''.';
     END IF;
-    IF filter IS NOT NULL THEN
-        entries := entries || jsonb_build_object('keep filter', filter);
-    END IF;
-
-    FOR r IN SELECT e.key, e.value FROM jsonb_each_text(entries) e ORDER BY e.key COLLATE "C" LOOP
-        columns := columns || jsonb_build_object(r.key, profiles._checked(caller, events, r.key, r.value));
-    END LOOP;
     INSERT INTO profiles.source_config (source, preset, capture, on_change, rls)
     VALUES (source_name, preset, capture, on_change, rls)
     RETURNING * INTO added;
-    PERFORM profiles._make_source_view(added.id, events, columns, caller);
+    PERFORM profiles._check_source(profiles._make_view(added.id));
     PERFORM profiles._ensure_columns(columns);
     PERFORM profiles._capture_source(added);
     PERFORM profiles._mark_due(added, 'added');
@@ -306,7 +281,7 @@ COMMENT ON FUNCTION profiles._add_source(oid, regclass, text, jsonb, text, text,
 CREATE FUNCTION profiles.add_source(events regclass, preset text DEFAULT NULL, mapping jsonb DEFAULT '{}', filter text DEFAULT NULL,
                                     capture text DEFAULT 'deferred', on_change text DEFAULT 'recompute', rls text DEFAULT 'refuse')
     RETURNS text
-    AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
+    AS 'MODULE_PATHNAME', 'profiles_define_as_owner' LANGUAGE C;
 COMMENT ON FUNCTION profiles.add_source(regclass, text, jsonb, text, text, text, text) IS 'Makes a table, partitioned table, view or foreign table of events a source of profiles, and returns its name. mapping: attribute to SQL expression over the row; what it leaves open comes from the preset (rum, snowplow, segment, posthog) or, without one, from columns with well-known names. filter: condition for events that count. capture: deferred (triggers append partial profiles, refresh merges them), immediate (triggers merge inserted events at once), none. on_change: recompute (UPDATE, DELETE, TRUNCATE of events change profiles) or keep (what was seen stays). rls: what to do about row-level security, refuse, invoker or ignore. The caller needs SELECT on the relation, and TRIGGER where it is captured; expressions run with the caller''s rights. CALL profiles.rebuild() then folds what is there; the next refresh does too. Undo: drop_source.';
 
 -- A source's row; errors if there is none, or its relation is gone.
@@ -317,12 +292,16 @@ AS $$
 DECLARE
     result profiles.source_config;
 BEGIN
+    SELECT c.* INTO result FROM profiles.source_config c WHERE c.source = _find_source.source;
+    IF FOUND THEN
+        RETURN result;
+    END IF;
     SELECT c.* INTO result FROM profiles.source_config c
-    WHERE c.source = _find_source.source OR c.source = to_regclass(_find_source.source)::text
+    WHERE c.source = to_regclass(_find_source.source)::text
        -- without its schema, where that is clear
        OR _find_source.source = (parse_ident(c.source))[2]
           AND 1 = (SELECT count(*) FROM profiles.source_config o WHERE (parse_ident(o.source))[2] = _find_source.source)
-    ORDER BY c.source = _find_source.source DESC LIMIT 1;
+    LIMIT 1;
     IF NOT FOUND THEN
         RAISE undefined_object USING
             MESSAGE = format('there is no source "%s"', source),
@@ -363,7 +342,6 @@ DECLARE
     adder oid;
     before jsonb;
     after jsonb;
-    r record;
 BEGIN
     PERFORM profiles._check_adder(caller, found);
     IF view IS NULL THEN
@@ -375,32 +353,22 @@ BEGIN
 
     SELECT c.relowner INTO adder FROM pg_class c WHERE c.oid = view;
     events := profiles._source_relation(view);
-    SELECT jsonb_object_agg(c.name, c.expression) INTO before FROM profiles._source_columns(view) c;
-
-    after := before;
-    IF mapping IS NOT NULL THEN
-        PERFORM profiles._check_keys(mapping);
-    END IF;
-    FOR r IN SELECT e.key, e.value FROM jsonb_each_text(coalesce(mapping, '{}')
-                 || CASE WHEN filter IS NULL THEN '{}' ELSE jsonb_build_object('keep filter', filter) END) e
-             ORDER BY e.key COLLATE "C"
-    LOOP
-        after := CASE WHEN r.value IS NULL THEN after - r.key
-                      ELSE after || jsonb_build_object(r.key, profiles._checked(adder, events, r.key, r.value)) END;
-    END LOOP;
-    IF after ->> 'keep filter' = 'true' THEN
-        after := after - 'keep filter';
-    END IF;
-    IF NOT after ?| ARRAY['user_id', 'account_id'] OR NOT after ? 'seen_at' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'a source needs seen_at, and user_id or account_id',
-            HINT = 'Leave them in the mapping.';
+    IF mapping IS NOT NULL OR filter IS NOT NULL THEN
+        SELECT jsonb_object_agg(c.name, c.expression) INTO before FROM profiles._source_columns(view) c;
+        PERFORM profiles._ddl(format('SELECT profiles._make_view(%s)', found.id));
+        view := profiles._source_view(found.id)::regclass;
+        SELECT jsonb_object_agg(c.name, c.expression) INTO after FROM profiles._source_columns(view) c;
+        IF NOT after ?| ARRAY['user_id', 'account_id'] OR NOT after ? 'seen_at' THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = 'a source needs seen_at, and user_id or account_id',
+                HINT = 'Leave them in the mapping.';
+        END IF;
+        PERFORM profiles._check_source(view);
+        PERFORM profiles._ensure_columns(ARRAY(SELECT jsonb_object_keys(after)));
     END IF;
 
     IF before <> after THEN
-        PERFORM profiles._make_source_view(found.id, events, after, adder);
         PERFORM profiles._drop_pending(found.id);
-        PERFORM profiles._ensure_columns(after);
         PERFORM profiles._mark_due(found, 'altered');
     END IF;
     IF coalesce(capture, found.capture) <> found.capture OR coalesce(on_change, found.on_change) <> found.on_change THEN
@@ -428,7 +396,7 @@ COMMENT ON FUNCTION profiles._alter_source(oid, text, jsonb, text, text, text) I
 
 CREATE FUNCTION profiles.alter_source(source text, mapping jsonb DEFAULT NULL, filter text DEFAULT NULL,
                                       capture text DEFAULT NULL, on_change text DEFAULT NULL) RETURNS text
-    AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
+    AS 'MODULE_PATHNAME', 'profiles_define_as_owner' LANGUAGE C;
 COMMENT ON FUNCTION profiles.alter_source(text, jsonb, text, text, text) IS 'Changes a source; NULL leaves a thing as it is. mapping: entries to add or replace; an entry that is null is removed. filter => ''true'' lets all events count again. Returns the source''s name and whether a rebuild is due. New expressions run with the rights of the role that added the source, of which the caller must be a member.';
 
 CREATE FUNCTION profiles._drop_source(caller oid, source text) RETURNS void
@@ -442,8 +410,8 @@ BEGIN
     IF to_regclass(profiles._source_view(found.id)) IS NULL THEN
         -- its relation is gone, and what it fed can't be read off it any more
         INSERT INTO profiles.due (kind, source_id, reason) VALUES ('user', found.id, 'dropped'), ('account', found.id, 'dropped');
-        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', p.relation))
-        FROM (SELECT DISTINCT relation FROM profiles.source_part WHERE source_id = found.id AND to_regclass(relation) IS NOT NULL) p;
+        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', profiles._table(p.relation)::oid))
+        FROM (SELECT DISTINCT relation FROM profiles.source_part WHERE source_id = found.id AND profiles._table(relation) IS NOT NULL) p;
     ELSE
         PERFORM profiles._mark_due(found, 'dropped');
         found.capture := 'none';
@@ -471,8 +439,8 @@ AS $$
 DECLARE
     r record;
 BEGIN
-    PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', t.name))
-    FROM (SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgfoid = 'profiles.capture'::regproc) t;
+    PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', t.tgrelid))
+    FROM (SELECT DISTINCT tgrelid FROM pg_trigger WHERE tgfoid = 'profiles.capture'::regproc) t;
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c

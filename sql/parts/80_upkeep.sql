@@ -101,7 +101,7 @@ BEGIN
                 WHERE p.source_id = c.id
                   AND (NOT p.relation = ANY (current_parts)
                        OR NOT EXISTS (SELECT FROM pg_trigger t
-                                      WHERE t.tgrelid = to_regclass(p.relation) AND t.tgname = 'profiles_insert'
+                                      WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
                                         AND t.tgfoid = 'profiles.capture'::regproc AND encode(t.tgargs, 'escape') = args))
                 RETURNING p.relation)
             SELECT DISTINCT l.relation FROM lost l ORDER BY 1
@@ -131,15 +131,15 @@ DECLARE
     view regclass := to_regclass(profiles._source_view(c.id));
     k record;
 BEGIN
-    IF to_regclass(part) IS NOT NULL THEN
-        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%L)', part));
+    IF profiles._table(part) IS NOT NULL THEN
+        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', profiles._table(part)::oid));
     END IF;
     FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = c.id LOOP
         IF c.on_change = 'recompute' THEN
             INSERT INTO profiles.due (kind, source_id, reason) VALUES (k.kind, c.id, 'partition gone');
-        ELSIF to_regclass(part) IS NOT NULL THEN
+        ELSIF profiles._table(part) IS NOT NULL THEN
             EXECUTE format('WITH folded AS MATERIALIZED ( '
-                           '    SELECT f.key, f.profile FROM profiles._fold($1, $2, relation => to_regclass($3)) f WHERE f.left_out IS NULL '
+                           '    SELECT f.key, f.profile FROM profiles._fold($1, $2, relation => profiles._table($3)) f WHERE f.left_out IS NULL '
                            '), kept AS ( '
                            '    INSERT INTO profiles.kept (kind, key, source, profile) SELECT $2, f.key, $4, f.profile FROM folded f '
                            ') '
@@ -172,8 +172,8 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
-                   'SELECT $1, f.* FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => to_regclass($3)) f '
-                   'WHERE to_regclass($3) IS NOT NULL', kind || '_pending')
+                   'SELECT $1, f.* FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => profiles._table($3)) f '
+                   'WHERE profiles._table($3) IS NOT NULL', kind || '_pending')
     USING p.source_id, kind, p.relation;
     UPDATE profiles.source_part s SET folded = true
     WHERE s.source_id = p.source_id AND s.relation = p.relation AND s.kind = _fold_part.kind;
@@ -339,7 +339,8 @@ BEGIN
     WHERE p.source_id = _fold_source.source_id AND p.kind = _fold_source.kind AND NOT p.folded;
     EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
                    'INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
-                   'SELECT $1, f.* FROM profiles._fold($2, $3) f', kind || '_pending', staging)
+                   'SELECT $1, CASE WHEN f.left_out IS NULL THEN f.key ELSE left(f.key, 200) END, f.left_out, f.profile, f.events, f.example '
+                   'FROM profiles._fold($2, $3) f', kind || '_pending', staging)
     USING source_id, view, kind;
 
     EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events) '

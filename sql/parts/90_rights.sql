@@ -11,14 +11,15 @@ DECLARE
     f record;
 BEGIN
     FOR f IN
-        SELECT p.oid::regprocedure AS signature, p.prokind
+        SELECT p.oid::regprocedure AS signature, p.proname
         FROM pg_proc p
         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'profiles'
         WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', 'capture')
     LOOP
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f.signature);
-        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', f.signature, $own$@extowner@$own$);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s%s', f.signature, $own$@extowner@$own$,
+                       CASE WHEN f.proname LIKE '\_%' THEN '' ELSE ' WITH GRANT OPTION' END);
     END LOOP;
 END
 $$;
