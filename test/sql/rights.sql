@@ -422,7 +422,9 @@ SELECT public.attempt(format($$SELECT profiles._expression(%s, 'plot.events', 'p
 SELECT public.attempt('SELECT profiles._make_view(77)') = 'done' AS done;
 CREATE VIEW profiles.source_77 AS SELECT plot.value(usr_id) AS user_id, ts AS seen_at FROM plot.events;
 SELECT public.attempt('SELECT profiles._give_view(''profiles.source_77'', 10)') = 'done' AS done;
+\set VERBOSITY sqlstate
 ALTER VIEW profiles.source_77 OWNER TO rights_adder;
+\set VERBOSITY default
 DROP VIEW profiles.source_77;
 
 -- internal functions over views of others, and over odd ones of its own

@@ -20,6 +20,8 @@ FROM member m
 WHERE obj_description(m.objid, m.classid::regclass::name) IS NULL
   AND m.classid <> 'pg_opfamily'::regclass
   AND NOT (m.classid = 'pg_class'::regclass AND (SELECT relkind = 'S' FROM pg_class WHERE oid = m.objid))
+  -- row types and array types, which are members from PostgreSQL 17 on
+  AND NOT (m.classid = 'pg_type'::regclass AND m.objid <> 'profiles.profile'::regtype)
 ORDER BY without_comment;
 
 -- columns of public tables and views without a comment
