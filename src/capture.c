@@ -60,6 +60,7 @@ typedef enum Writing
 	WRITE_CHANGES,				/* marks for what changed, new rows */
 	WRITE_MARKS,				/* marks for old rows */
 	WRITE_KEPT,					/* old rows are kept */
+	WRITE_HELD_MARKS,			/* marks for old rows that were held */
 	WRITE_DUE,					/* all has to be computed anew */
 	WRITE_DETACHED,				/* the same, if the table was a part */
 	WRITINGS
@@ -113,13 +114,18 @@ static const char *const writings[WRITINGS] = {
 	"SELECT '%1$s', r.key, c.source, r.profile FROM " OLD_ROWS " r, profiles.source_config c "
 	"WHERE c.id = $1 AND r.key IS NOT NULL AND r.left_out IS NULL",
 
+	/* what was never seen is not kept */
+	[WRITE_HELD_MARKS] =
+	"INSERT INTO profiles.%1$s_pending (source_id, key, events) "
+	"SELECT DISTINCT $1, key, 0 FROM " OLD_ROWS " WHERE key IS NOT NULL AND left_out LIKE 'future %%'",
+
 	[WRITE_DUE] =
-	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated or detached')",
+	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated')",
 
 	/* anybody may make a trigger of this function on a table of their own */
 	[WRITE_DETACHED] =
 	"INSERT INTO profiles.due (kind, source_id, reason) "
-	"SELECT '%1$s', p.source_id, 'truncated or detached' FROM profiles.source_part p "
+	"SELECT '%1$s', p.source_id, 'detached' FROM profiles.source_part p "
 	"WHERE p.source_id = $1 AND p.kind = '%1$s' AND p.relation = $2::regclass::text"
 };
 
@@ -459,6 +465,7 @@ capture_kind(Capture *capture, bool immediate, bool keep)
 	else if (keep)
 	{
 		write_rows(capture, WRITE_KEPT);
+		write_rows(capture, WRITE_HELD_MARKS);
 		if (capture->new_rows != NULL)
 			write_rows(capture, WRITE_PENDING);
 	}

@@ -369,7 +369,10 @@ BEGIN
 
     IF before <> after THEN
         PERFORM profiles._drop_pending(found.id);
-        PERFORM profiles._mark_due(found, 'altered');
+        -- a kind that it feeds no more is due as well
+        INSERT INTO profiles.due (kind, source_id, reason)
+        SELECT k, found.id, 'altered' FROM unnest(ARRAY['user', 'account']) AS k
+        WHERE before ? (k || '_id') OR after ? (k || '_id');
     END IF;
     IF coalesce(capture, found.capture) <> found.capture OR coalesce(on_change, found.on_change) <> found.on_change THEN
         IF capture <> 'none' AND NOT has_table_privilege(adder, events, 'TRIGGER') THEN

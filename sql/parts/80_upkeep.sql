@@ -203,7 +203,8 @@ BEGIN
             WHERE p.ctid = ANY (ARRAY(
                 SELECT q.ctid FROM profiles.%1$I q
                 WHERE CASE WHEN q.profile IS NULL THEN q.left_out IS NOT NULL
-                           ELSE q.left_out IS NULL OR profiles.first_seen(q.profile) <= $2 END
+                           ELSE q.left_out IS NULL OR profiles.first_seen(q.profile) <= $2
+                                OR EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = q.key) END
                 LIMIT $3))
             RETURNING p.source_id, p.key, p.left_out, p.profile, p.events, p.example
         ), allowed AS (
@@ -345,15 +346,16 @@ BEGIN
 
     EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events) '
                    'SELECT s.source_id, s.key, s.left_out, s.profile, s.events FROM profiles.%I s '
-                   'WHERE s.source_id = $1 AND s.left_out LIKE ''future %%''', kind || '_pending', staging)
-    USING source_id;
+                   'WHERE s.source_id = $1 AND s.left_out LIKE ''future %%'' '
+                   '  AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $2 AND b.key = s.key)', kind || '_pending', staging)
+    USING source_id, kind;
     DELETE FROM profiles.source_count n WHERE n.source_id = _fold_source.source_id AND n.kind = _fold_source.kind;
     EXECUTE format('INSERT INTO profiles.source_count (source_id, kind, reason, events, example) '
                    'SELECT $1, $2, CASE WHEN b.key IS NOT NULL THEN ''blocked'' ELSE coalesce(s.left_out, ''folded'') END, '
-                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL THEN coalesce(s.example, s.key) END) '
+                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL AND b.key IS NULL THEN coalesce(s.example, s.key) END) '
                    'FROM profiles.%I s '
-                   'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key AND s.left_out IS NULL '
-                   'WHERE s.source_id = $1 AND coalesce(s.left_out NOT LIKE ''future %%'', true) '
+                   'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key AND s.profile IS NOT NULL '
+                   'WHERE s.source_id = $1 AND (b.key IS NOT NULL OR coalesce(s.left_out NOT LIKE ''future %%'', true)) '
                    'GROUP BY 3', staging)
     USING source_id, kind;
     EXECUTE format('DELETE FROM profiles.%I s WHERE s.source_id = $1 AND s.left_out IS NOT NULL', staging)
@@ -659,6 +661,7 @@ BEGIN
             EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;
         END IF;
     END LOOP;
+    EXECUTE format('UPDATE profiles.%I p SET example = NULL WHERE p.example = $1', kind || '_pending') USING key;
     DELETE FROM profiles.kept k WHERE k.kind = _forget.kind AND k.key = _forget.key;
     UPDATE profiles.source_count n SET example = NULL WHERE n.kind = _forget.kind AND n.example = _forget.key;
     IF block THEN
