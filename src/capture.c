@@ -631,6 +631,25 @@ create_triggers(Oid relation, int32 source_id, const char *capture, const char *
 						 strcmp(on_change, "keep") == 0 ? "BEFORE" : "AFTER", table, call));
 }
 
+/* Has a table the triggers of a source? */
+static bool
+has_triggers_of(Oid relid, int32 source_id)
+{
+	Relation	relation = table_open(relid, NoLock);
+	TriggerDesc *triggers = relation->trigdesc;
+	bool		found = false;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		found |= strcmp(trigger->tgname, "profiles_insert") == 0 && trigger->tgnargs == 3 &&
+			atoi(trigger->tgargs[0]) == source_id;
+	}
+	table_close(relation, NoLock);
+	return found;
+}
+
 /*
  * _install_triggers(view regclass, source_id integer, capture text,
  *					 on_change text, missing_only boolean)
@@ -659,7 +678,7 @@ profiles_install_triggers(PG_FUNCTION_ARGS)
 
 		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 			continue;
-		if (!missing_only || !OidIsValid(get_trigger_oid(relation, "profiles_insert", true)))
+		if (!missing_only || !has_triggers_of(relation, source_id))
 			create_triggers(relation, source_id, capture, on_change);
 	}
 	SPI_finish();

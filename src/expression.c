@@ -33,6 +33,7 @@
 #include "rewrite/rewriteManip.h"
 #include "rewrite/rewriteSupport.h"
 #include "upkeep.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -472,6 +473,10 @@ profiles_source_columns(PG_FUNCTION_ARGS)
 	int			settings;
 
 	InitMaterializedSRF(fcinfo, 0);
+	/* it may have been replaced while we waited for its lock */
+	LockRelationOid(PG_GETARG_OID(0), AccessShareLock);
+	if (!SearchSysCacheExists1(RELOID, PG_GETARG_DATUM(0)))
+		return (Datum) 0;
 	settings = profiles_pin_settings();
 	source = profiles_source_definition(PG_GETARG_OID(0));
 	profiles_unpin_settings(settings);

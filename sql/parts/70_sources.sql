@@ -152,6 +152,31 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._table(text) IS 'Internal: the table of this name, NULL if there is none.';
 
+-- Takes the triggers of a source from all tables, those that are no part of it
+-- any more included.
+CREATE FUNCTION profiles._drop_triggers(source_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', t.tgrelid))
+    FROM (SELECT DISTINCT tgrelid FROM pg_trigger
+          WHERE tgfoid = 'profiles.capture'::regproc
+            AND split_part(encode(tgargs, 'escape'), '\000', 1) = source_id::text) t;
+END
+$$;
+COMMENT ON FUNCTION profiles._drop_triggers(integer) IS 'Internal: takes the triggers of a source from all tables.';
+
+-- Keeps upkeep away for the rest of the transaction, so that it can't be
+-- half way through a source that changes.
+CREATE FUNCTION profiles._stop_upkeep() RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT profiles._ddl('SELECT profiles._lock_kind(''user''), profiles._lock_kind(''account'')');
+END;
+COMMENT ON FUNCTION profiles._stop_upkeep() IS 'Internal: waits for running upkeep, not for long, and keeps it away until the end of the transaction.';
+
 -- Triggers and records of a source's tables, as its row says.
 CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
     LANGUAGE plpgsql
@@ -162,7 +187,7 @@ DECLARE
 BEGIN
     DELETE FROM profiles.source_part p WHERE p.source_id = found.id;
     IF found.capture = 'none' THEN
-        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', profiles._table(part)::oid)) FROM unnest(profiles._source_parts(view)) AS part;
+        PERFORM profiles._drop_triggers(found.id);
     ELSE
         PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
                                      view, found.id, found.capture, found.on_change));
@@ -344,6 +369,7 @@ DECLARE
     after jsonb;
 BEGIN
     PERFORM profiles._check_adder(caller, found);
+    PERFORM profiles._stop_upkeep();
     IF view IS NULL THEN
         RAISE undefined_table USING
             MESSAGE = format('the relation of source %s is gone', found.source),
@@ -410,11 +436,11 @@ DECLARE
     found profiles.source_config := profiles._find_source(source);
 BEGIN
     PERFORM profiles._check_adder(caller, found);
+    PERFORM profiles._stop_upkeep();
     IF to_regclass(profiles._source_view(found.id)) IS NULL THEN
         -- its relation is gone, and what it fed can't be read off it any more
         INSERT INTO profiles.due (kind, source_id, reason) VALUES ('user', found.id, 'dropped'), ('account', found.id, 'dropped');
-        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', profiles._table(p.relation)::oid))
-        FROM (SELECT DISTINCT relation FROM profiles.source_part WHERE source_id = found.id AND profiles._table(relation) IS NOT NULL) p;
+        PERFORM profiles._drop_triggers(found.id);
     ELSE
         PERFORM profiles._mark_due(found, 'dropped');
         found.capture := 'none';
@@ -442,6 +468,7 @@ AS $$
 DECLARE
     r record;
 BEGIN
+    PERFORM profiles._stop_upkeep();
     PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', t.tgrelid))
     FROM (SELECT DISTINCT tgrelid FROM pg_trigger WHERE tgfoid = 'profiles.capture'::regproc) t;
     FOR r IN

@@ -85,35 +85,36 @@ CREATE FUNCTION profiles._note_parts() RETURNS void
 AS $$
 DECLARE
     c record;
-    view regclass;
-    current_parts text[];
-    args text;
     r record;
 BEGIN
-    FOR c IN SELECT s.* FROM profiles.source_config s WHERE s.capture <> 'none' ORDER BY s.id FOR UPDATE LOOP
-        view := to_regclass(profiles._source_view(c.id));
-        CONTINUE WHEN view IS NULL;
-        current_parts := profiles._source_parts(view);
-        args := format('%s\000%s\000%s\000', c.id, c.capture, c.on_change);
-        FOR r IN
-            WITH lost AS (
-                DELETE FROM profiles.source_part p
-                WHERE p.source_id = c.id
-                  AND (NOT p.relation = ANY (current_parts)
-                       OR NOT EXISTS (SELECT FROM pg_trigger t
-                                      WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
-                                        AND t.tgfoid = 'profiles.capture'::regproc AND encode(t.tgargs, 'escape') = args))
-                RETURNING p.relation)
-            SELECT DISTINCT l.relation FROM lost l ORDER BY 1
-        LOOP
-            PERFORM profiles._lose_part(c.id, r.relation);
-        END LOOP;
-        IF EXISTS (SELECT FROM unnest(current_parts) AS n WHERE n NOT IN (SELECT p.relation FROM profiles.source_part p WHERE p.source_id = c.id)) THEN
-            PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, true)', view, c.id, c.capture, c.on_change));
-            INSERT INTO profiles.source_part (source_id, relation, kind, folded)
-            SELECT c.id, n, k.kind, false FROM unnest(current_parts) AS n, profiles._source_kind k WHERE k.source_id = c.id
-            ON CONFLICT DO NOTHING;
-        END IF;
+    PERFORM FROM profiles.source_config s ORDER BY s.id FOR UPDATE;
+    -- first all that went: a partition may have moved from one source to another
+    FOR r IN
+        WITH lost AS (
+            DELETE FROM profiles.source_part p
+            USING profiles.source_config s
+            WHERE p.source_id = s.id AND s.capture <> 'none' AND to_regclass(profiles._source_view(s.id)) IS NOT NULL
+              AND (NOT p.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.id))))
+                   OR NOT EXISTS (SELECT FROM pg_trigger t
+                                  WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
+                                    AND t.tgfoid = 'profiles.capture'::regproc
+                                    AND encode(t.tgargs, 'escape') = format('%s\000%s\000%s\000', s.id, s.capture, s.on_change)))
+            RETURNING p.source_id, p.relation)
+        SELECT DISTINCT l.source_id, l.relation FROM lost l ORDER BY 1, 2
+    LOOP
+        PERFORM profiles._lose_part(r.source_id, r.relation);
+    END LOOP;
+    FOR c IN
+        SELECT s.*, v.view, profiles._source_parts(v.view) AS parts
+        FROM profiles.source_config s, to_regclass(profiles._source_view(s.id)) AS v (view)
+        WHERE s.capture <> 'none' AND v.view IS NOT NULL ORDER BY s.id
+    LOOP
+        CONTINUE WHEN NOT EXISTS (SELECT FROM unnest(c.parts) AS n
+                                  WHERE n NOT IN (SELECT p.relation FROM profiles.source_part p WHERE p.source_id = c.id));
+        PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, true)', c.view, c.id, c.capture, c.on_change));
+        INSERT INTO profiles.source_part (source_id, relation, kind, folded)
+        SELECT c.id, n, k.kind, false FROM unnest(c.parts) AS n, profiles._source_kind k WHERE k.source_id = c.id
+        ON CONFLICT DO NOTHING;
     END LOOP;
 END
 $$;

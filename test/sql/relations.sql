@@ -87,6 +87,11 @@ SELECT ctid AS before FROM profiles.user_profile WHERE key = 'u1' \gset
 CALL profiles.rebuild('user');
 SELECT ctid = :'before' AS untouched FROM profiles.user_profile WHERE key = 'u1';
 
+-- a refresh with nothing to do rebuilds nothing
+SELECT last_rebuild AS rebuilt FROM profiles.status WHERE kind = 'user' \gset
+CALL profiles.refresh();
+SELECT last_rebuild = :'rebuilt' AS not_rebuilt, last_refresh > last_rebuild AS refreshed FROM profiles.status WHERE kind = 'user';
+
 -- in a transaction block: one transaction, with a notice
 SET client_min_messages = notice;
 BEGIN;
