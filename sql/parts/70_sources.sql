@@ -289,6 +289,10 @@ BEGIN
     INSERT INTO profiles.source_config (source, preset, capture, on_change, rls)
     VALUES (source_name, preset, capture, on_change, rls)
     RETURNING * INTO added;
+    -- a number whose view DROP EXTENSION ... CASCADE has left is not used again
+    WHILE to_regclass(profiles._source_view(added.id)) IS NOT NULL LOOP
+        UPDATE profiles.source_config c SET id = DEFAULT WHERE c.id = added.id RETURNING c.* INTO added;
+    END LOOP;
     PERFORM profiles._check_source(profiles._make_view(added.id));
     PERFORM profiles._ensure_columns(columns);
     PERFORM profiles._capture_source(added);
