@@ -60,19 +60,19 @@ each() { # a list of expressions, % being a column
 echo
 echo "| what | seconds | compared with | ratio | bar |"
 echo "|---|---|---|---|---|"
-floor=$(seconds "SELECT count(*) FROM (SELECT usr_id, min(ts), max(ts) FROM bench.events GROUP BY 1 OFFSET 0) s;")
+floor=$(seconds "SELECT count(s) FROM (SELECT usr_id, min(ts), max(ts) FROM bench.events GROUP BY 1 OFFSET 0) s;")
 row "floor: min(ts), max(ts) per user" "$floor" "$floor" floor "1"
-agg=$(seconds "SELECT count(p) FROM (SELECT usr_id, profiles.profile_agg(ts, $pairs) AS p FROM bench.events GROUP BY 1 OFFSET 0) s;")
+agg=$(seconds "SELECT count(s) FROM (SELECT usr_id, profiles.profile_agg(ts, $pairs) AS p FROM bench.events GROUP BY 1 OFFSET 0) s;")
 row "profile_agg in plain SQL, one core" "$agg" "$floor" floor "<= 2.0"
 if [ $peer = yes ]; then
-    t=$(runs=1 seconds "SELECT count(*) FROM (SELECT usr_id, min(ts), max(ts), bench.last(usr_name), bench.last(usr_email)$(each "bench.first(%)")$(each "bench.last(%)") FROM bench.events GROUP BY 1 OFFSET 0) s;")
+    t=$(runs=1 seconds "SELECT count(s) FROM (SELECT usr_id, min(ts), max(ts), bench.last(usr_name), bench.last(usr_email)$(each "bench.first(%)")$(each "bench.last(%)") FROM bench.events GROUP BY 1 OFFSET 0) s;")
     row "first_last_agg, 20 aggregates, rows in time order" "$t" "$floor" floor ""
 fi
-t=$(runs=1 seconds "SELECT count(*) FROM (SELECT DISTINCT ON (usr_id) * FROM bench.events ORDER BY usr_id, ts OFFSET 0) s;")
+t=$(runs=1 seconds "SELECT count(s) FROM (SELECT DISTINCT ON (usr_id) * FROM bench.events ORDER BY usr_id, ts OFFSET 0) s;")
 row "DISTINCT ON, one end only" "$t" "$floor" floor ""
-t=$(runs=1 seconds "SELECT count(*) FROM (SELECT usr_id, (array_agg(city ORDER BY ts))[1], (array_agg(city ORDER BY ts DESC))[1] FROM bench.events GROUP BY 1 OFFSET 0) s;")
+t=$(runs=1 seconds "SELECT count(s) FROM (SELECT usr_id, (array_agg(city ORDER BY ts))[1], (array_agg(city ORDER BY ts DESC))[1] FROM bench.events GROUP BY 1 OFFSET 0) s;")
 row "array_agg(city ORDER BY ts)[1], one attribute of ten" "$t" "$floor" floor ""
-par=$(seconds "SET max_parallel_workers_per_gather = 1; SELECT count(p) FROM (SELECT usr_id, profiles.profile_agg(ts, $pairs) AS p FROM bench.events GROUP BY 1 OFFSET 0) s;")
+par=$(seconds "SET max_parallel_workers_per_gather = 1; SELECT count(s) FROM (SELECT usr_id, profiles.profile_agg(ts, $pairs) AS p FROM bench.events GROUP BY 1 OFFSET 0) s;")
 row "profile_agg with one worker beside the leader" "$par" "$agg" "one process" ""
 
 if node -e 1 2>/dev/null && (mkdir "$scratch/duckdb" && cd "$scratch/duckdb" && npm install --silent --no-fund --no-audit @duckdb/node-api >/dev/null 2>&1); then
@@ -168,7 +168,7 @@ sql -c "CREATE TABLE bench.rum AS SELECT jsonb_build_object('type', event_type, 
         FROM bench.events LIMIT $((events / 5))"
 sql -c "VACUUM (FREEZE, ANALYZE) bench.rum"
 sql -c "SELECT profiles.add_source('bench.rum', preset => 'rum', capture => 'none')" >/dev/null 2>&1
-plain=$(runs=1 seconds "SELECT count(*) FROM (SELECT usr_id, min(ts), max(ts), (array_agg(usr_name ORDER BY ts DESC))[1], (array_agg(usr_email ORDER BY ts DESC))[1]$(each "(array_agg(% ORDER BY ts))[1]")$(each "(array_agg(% ORDER BY ts DESC))[1]")
+plain=$(runs=1 seconds "SELECT count(s) FROM (SELECT usr_id, min(ts), max(ts), (array_agg(usr_name ORDER BY ts DESC))[1], (array_agg(usr_email ORDER BY ts DESC))[1]$(each "(array_agg(% ORDER BY ts))[1]")$(each "(array_agg(% ORDER BY ts DESC))[1]")
     FROM (SELECT event #>> '{usr,id}' AS usr_id, to_timestamp((event ->> 'date')::float8 / 1000) AS ts, event #>> '{usr,name}' AS usr_name, event #>> '{usr,email}' AS usr_email,
           event #>> '{application,id}' AS application, event #>> '{geo,country_iso_code}' AS country, event #>> '{geo,country_subdivision}' AS region, event #>> '{geo,city}' AS city,
           event #>> '{device,type}' AS device_type, event #>> '{os,name}' AS os_name, event #>> '{os,version}' AS os_version, event #>> '{browser,name}' AS browser_name, event #>> '{browser,version}' AS browser_version

@@ -3,7 +3,7 @@
 -- profile_agg: events to a profile
 
 CREATE FUNCTION profiles.profile_transfn(state internal, seen_at timestamptz, VARIADIC pairs "any") RETURNS internal
-    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 30;
 CREATE FUNCTION profiles.profile_finalfn(state internal) RETURNS profiles.profile
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION profiles.profile_combine(a internal, b internal) RETURNS internal
