@@ -14,6 +14,7 @@
 #include "profile.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -32,6 +33,8 @@ typedef struct BookendType
 	bool		byval;
 	bool		sorts;			/* has a default btree order */
 	FmgrInfo	compare;
+	bool		is_row;			/* its bytes have a header that says where it was */
+	FmgrInfo	compare_images;
 } BookendType;
 
 /* What a call site knows for the whole query; in fn_extra. */
@@ -62,6 +65,9 @@ init_type(BookendType *type, Oid oid, MemoryContext context)
 	type->sorts = OidIsValid(entry->cmp_proc);
 	if (type->sorts)
 		fmgr_info_cxt(entry->cmp_proc, &type->compare, context);
+	type->is_row = type_is_rowtype(oid);
+	if (type->is_row)
+		fmgr_info_cxt(F_BTRECORDIMAGECMP, &type->compare_images, context);
 }
 
 /* What this call site needs to know of the types of value and at. */
@@ -141,6 +147,9 @@ tie_keeps(const BookendType *type, Oid collation, int sign,
 		if (c != 0)
 			return sign * c < 0;
 	}
+	if (type->is_row)
+		return DatumGetInt32(FunctionCall2((FmgrInfo *) &type->compare_images,
+										   a->value, b->value)) <= 0;
 	return profile_string_cmp(datum_bytes(type, &a->value),
 							  datum_bytes(type, &b->value)) <= 0;
 }

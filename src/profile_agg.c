@@ -94,7 +94,8 @@ pairs_error(int nargs)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("profile_agg needs names and values in pairs"),
-			 errdetail("There are %d arguments after seen_at.", nargs),
+			 errdetail_plural("There is %d argument after seen_at.",
+							  "There are %d arguments after seen_at.", nargs, nargs),
 			 errhint("Write profile_agg(seen_at, 'name', value, 'name', value, ...).")));
 }
 

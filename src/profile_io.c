@@ -424,6 +424,8 @@ parse_time(ProfileString s, TimestampTz *result)
 
 #define EXPECT(c) do { if (*p++ != (c)) return false; } while (0)
 	tm.tm_year = digits(&p, 4, 6);
+	if (p - text > 4 && text[0] == '0')
+		return false;
 	EXPECT('-');
 	tm.tm_mon = digits(&p, 2, 2);
 	EXPECT('-');

@@ -344,7 +344,7 @@ profile_union(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(profile_build(&merged));
 }
 
-/* Appends ,"end_attribute": "value" with the column's name for the key. */
+/* Appends "end_attribute": "value", with the column's name for the key. */
 static void
 append_pair(StringInfo out, const char *end, ProfileString name, ProfileString value)
 {
@@ -352,12 +352,13 @@ append_pair(StringInfo out, const char *end, ProfileString name, ProfileString v
 
 	if (value.data == NULL)
 		return;
-	appendStringInfo(out, ", \"%s", end);
+	appendStringInfo(out, "\"%s", end);
 	for (uint32 i = 0; i < name.len; i++)
 		appendStringInfoChar(out, name.data[i] == '.' ? '_' : name.data[i]);
 	appendStringInfoString(out, "\": ");
 	copy = pnstrdup(value.data, value.len);
 	escape_json(out, copy);
+	appendStringInfoString(out, ", ");
 	pfree(copy);
 }
 
@@ -373,10 +374,7 @@ profile_to_jsonb(PG_FUNCTION_ARGS)
 
 	profile_decode_trusted(PG_GETARG_VARLENA_PP(0), &content);
 	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"first_seen\": ");
-	profile_append_time(&out, content.first_seen);
-	appendStringInfoString(&out, ", \"last_seen\": ");
-	profile_append_time(&out, content.last_seen);
+	appendStringInfoChar(&out, '{');
 	for (int g = 0; g < content.ngroups; g++)
 	{
 		const ProfileGroup *group = &content.groups[g];
@@ -396,6 +394,11 @@ profile_to_jsonb(PG_FUNCTION_ARGS)
 			append_pair(&out, "last_", name, group->last.values[m]);
 		}
 	}
+	/* last, so that they win over an attribute called "seen" */
+	appendStringInfoString(&out, "\"first_seen\": ");
+	profile_append_time(&out, content.first_seen);
+	appendStringInfoString(&out, ", \"last_seen\": ");
+	profile_append_time(&out, content.last_seen);
 	appendStringInfoChar(&out, '}');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data));
 }
