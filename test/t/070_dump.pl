@@ -1,0 +1,283 @@
+# Dump and restore: whatever is configured, stored, pending, kept and blocked is
+# there again in another database, with owners, comments, rights and triggers,
+# and upkeep goes on from there.  As a superuser and as an ordinary owner of the
+# database, in plain and in custom format; and what a restore of data alone into
+# a database that already captures does.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "fsync = off\n");
+$node->start;
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+
+# Roles are of the cluster, so both databases share them.
+$node->safe_psql('postgres', q{
+	CREATE ROLE shop LOGIN CREATEDB;
+	CREATE ROLE adder LOGIN;
+	CREATE ROLE analyst LOGIN;
+	CREATE ROLE writer LOGIN;
+	GRANT adder TO shop});
+
+# Runs statements as a role; fails the test run on an error.
+sub run_as
+{
+	my ($role, $db, $sql) = @_;
+	return $node->safe_psql($db, $sql, extra_params => [ '-U', $role ]);
+}
+
+# One line per row of a query.
+sub rows
+{
+	my ($db, $sql) = @_;
+	return [ split /\n/, $node->safe_psql($db, $sql) ];
+}
+
+# What must be the same in a restored database, by name.
+my %same = (
+	configuration => q{SELECT id, source, preset, capture, on_change, rls, added_at FROM profiles.source_config ORDER BY id},
+	sources       => q{SELECT source, added_by, mapping, filters, rebuild_due FROM profiles.sources ORDER BY source},
+	status        => q{SELECT source, kind, pending, folded, left_out, examples, last_refresh, last_rebuild FROM profiles.status ORDER BY source, kind},
+	progress      => q{SELECT * FROM profiles.progress ORDER BY kind},
+	parts         => q{SELECT * FROM profiles.source_part ORDER BY 1, 2, 3},
+	users         => q{SELECT * FROM profiles.users ORDER BY user_id},
+	accounts      => q{SELECT * FROM profiles.accounts ORDER BY account_id},
+	'bytes of profiles' => q{SELECT 'user', key, profile::text, md5(profiles.profile_send(profile)) FROM profiles.user_profile
+		UNION ALL SELECT 'account', key, profile::text, md5(profiles.profile_send(profile)) FROM profiles.account_profile ORDER BY 1, 2},
+	pending => q{SELECT 'user', p.* FROM profiles.user_pending p UNION ALL SELECT 'account', p.* FROM profiles.account_pending p ORDER BY 1, 2, 3, 4, 5},
+	kept      => q{SELECT * FROM profiles.kept ORDER BY 1, 2, 3, 4},
+	due       => q{SELECT kind, source_id, reason, since FROM profiles.due ORDER BY id},
+	blocked   => q{SELECT * FROM profiles.blocked ORDER BY 1, 2},
+	countries => q{SELECT * FROM profiles.country ORDER BY code},
+	relations => q{SELECT c.relname, c.relkind, pg_get_userbyid(c.relowner), pg_get_viewdef(c.oid)
+		FROM pg_class c WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY 1},
+	columns => q{SELECT a.attrelid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated, pg_get_expr(d.adbin, d.adrelid)
+		FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+		WHERE a.attrelid IN ('profiles.users'::regclass, 'profiles.accounts'::regclass, 'profiles.user_profile'::regclass)
+			AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, a.attnum},
+	indexes  => q{SELECT indexdef FROM pg_indexes WHERE schemaname = 'profiles' ORDER BY 1},
+	comments => q{SELECT c.relname, d.objsubid, d.description FROM pg_description d JOIN pg_class c ON d.classoid = 'pg_class'::regclass AND c.oid = d.objoid
+		WHERE c.relnamespace = 'profiles'::regnamespace ORDER BY 1, 2},
+	triggers => q{SELECT tgrelid::regclass::text, pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2},
+	rights   => q{SELECT c.relname, array_to_string(ARRAY(SELECT a::text FROM unnest(c.relacl) a ORDER BY 1), ' ') FROM pg_class c
+		WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind IN ('r', 'v') AND c.relacl IS NOT NULL ORDER BY 1},
+	'rights of functions' => q{SELECT p.proname, array_to_string(ARRAY(SELECT a::text FROM unnest(p.proacl) a ORDER BY 1), ' ') FROM pg_proc p
+		WHERE p.pronamespace = 'profiles'::regnamespace AND p.proacl IS NOT NULL ORDER BY 1},
+	verify => q{SELECT 'user', key FROM profiles.verify('user') UNION ALL SELECT 'account', key FROM profiles.verify('account') ORDER BY 1, 2});
+
+# A database with something of everything.  "owner" owns it and the extension,
+# "adder" one of the sources.
+sub fill_database
+{
+	my ($db, $owner, $adder) = @_;
+	run_as($owner, $db, q{
+		CREATE SCHEMA web;
+		CREATE SCHEMA team;
+		CREATE TABLE web.events (id int, ts timestamptz NOT NULL, uid text, acc text, country text, plan text) PARTITION BY RANGE (ts);
+		CREATE TABLE web.y2023 PARTITION OF web.events FOR VALUES FROM ('2023-01-01Z') TO ('2024-01-01Z');
+		CREATE TABLE web.later PARTITION OF web.events DEFAULT;
+		CREATE TABLE web.log (id int, at text, uid text, tag text);
+		CREATE FUNCTION web.own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+		CREATE TRIGGER own BEFORE INSERT ON web.log FOR EACH ROW EXECUTE FUNCTION web.own();
+		GRANT USAGE ON SCHEMA web TO adder, writer;
+		GRANT SELECT, INSERT, TRIGGER ON web.log TO adder;
+		GRANT INSERT ON web.events, web.log TO writer;
+		GRANT USAGE, CREATE ON SCHEMA team TO adder;
+		CREATE EXTENSION profiles;
+		GRANT USAGE ON SCHEMA profiles TO adder;
+		GRANT EXECUTE ON FUNCTION profiles.add_source, profiles.alter_source, profiles.drop_source TO adder;
+		INSERT INTO profiles.country VALUES ('XK', 'Kosovo');
+		SELECT profiles.add_source('web.events', on_change => 'keep',
+			mapping => '{"user_id": "uid", "account_id": "acc", "seen_at": "ts", "geo.country": "country", "plan": "plan"}')});
+	run_as($adder, $db, q{
+		CREATE FUNCTION team.tag(tag text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT upper(tag) $$;
+		SELECT profiles.add_source('web.log', mapping => '{"user_id": "uid", "seen_at": "at", "tag": "team.tag(tag)"}',
+			filter => 'tag <> ''noise''')});
+	run_as($owner, $db, q{
+		SELECT profiles.add_source('web.later', capture => 'none', mapping => '{"user_id": "''later '' || uid", "seen_at": "ts", "plan": "plan"}');
+		SELECT profiles.drop_source('web.later');
+		GRANT SELECT ON profiles.users TO analyst;
+		GRANT SELECT (key, last_seen) ON profiles.user_profile TO analyst;
+		GRANT EXECUTE ON FUNCTION profiles.verify TO analyst;
+		SELECT profiles.index_profiles('user', 'plan');
+		INSERT INTO web.events SELECT i, timestamptz '2023-01-01Z' + i * interval '10 days', 'u' || i % 9, 'a' || i % 4,
+			(ARRAY['XK', 'FR', 'ZZ'])[1 + i % 3], 'p' || i % 5 FROM generate_series(1, 60) i;
+		INSERT INTO web.log SELECT i, '2023-06-01', 'u' || i % 11, CASE WHEN i % 5 = 0 THEN 'noise' ELSE 't' || i % 3 END FROM generate_series(1, 30) i;
+		INSERT INTO web.log VALUES (31, 'no time', 'u1', 'bad')});
+	run_as($owner, $db, q{CALL profiles.refresh()});
+	run_as($owner, $db, q{
+		DELETE FROM web.events WHERE id <= 5;
+		SELECT profiles.forget('user', 'u3', block => true)});
+	run_as($owner, $db, q{CALL profiles.refresh()});
+	# pending: rows, a mark, a held event; and something due
+	run_as($owner, $db, q{
+		INSERT INTO web.events VALUES (70, '2023-12-01Z', 'new', 'a1', 'DE', 'pending'), (71, now() + interval '20 days', 'new', 'a1', 'DE', 'held'),
+			(72, '2023-12-02Z', NULL, NULL, NULL, NULL);
+		DELETE FROM web.log WHERE id = 1});
+	return;
+}
+
+# Compares a restored database with its original, and lets it work.
+sub check_restored
+{
+	my ($name, $original, $db, $owner, $adder) = @_;
+
+	foreach my $what (sort keys %same)
+	{
+		is_deeply(rows($db, $same{$what}), rows($original, $same{$what}), "$name: $what");
+	}
+	isnt(scalar @{ rows($original, $same{pending}) }, 0, "$name: something was pending");
+
+	is($node->safe_psql($db, 'SELECT count(*) FROM web.events'),
+		$node->safe_psql($original, 'SELECT count(*) FROM web.events'), "$name: events");
+	is($node->safe_psql($db, q{SELECT pg_get_userbyid(extowner) FROM pg_extension WHERE extname = 'profiles'}),
+		$owner, "$name: owner of the extension");
+
+	# new events are captured, through the parent and into a leaf, by somebody without rights
+	run_as('writer', $db, q{INSERT INTO web.events VALUES (80, '2023-12-03Z', 'written', 'a1', 'XK', 'x')});
+	$node->safe_psql($db, q{INSERT INTO web.y2023 VALUES (81, '2023-12-04Z', 'leaf', 'a1', 'XK', 'x')});
+	$node->safe_psql($db, q{DELETE FROM web.events WHERE id = 10});
+	$node->safe_psql($db, q{INSERT INTO web.log VALUES (32, '2023-07-01', 'logged', 't'), (33, 'bad again', 'logged', 't')});
+	run_as($owner, $db, 'CALL profiles.refresh()');
+	is_deeply(rows($db, $same{verify}), [], "$name: verify after a refresh");
+	is_deeply(
+		rows($db, q{SELECT user_id, last_seen_country_name, last_tag FROM profiles.users WHERE user_id IN ('new', 'written', 'leaf', 'logged', 'u3') ORDER BY 1}),
+		[ 'leaf|Kosovo|', 'logged||T', 'new|Germany|', 'written|Kosovo|' ],
+		"$name: new events make profiles, blocked ones don't");
+	run_as($owner, $db, 'CALL profiles.rebuild()');
+	is_deeply(rows($db, $same{verify}), [], "$name: verify after a rebuild");
+	is($node->safe_psql($db, q{SELECT count(*) > 0 FROM profiles.kept}), 't', "$name: what is kept is kept");
+	is(run_as('analyst', $db, q{SELECT count(*) FROM profiles.users WHERE user_id = 'written'}), '1', "$name: rights are as they were");
+
+	# sources are changed and added: sequences go on
+	run_as($adder, $db, q{SELECT profiles.alter_source('web.log', mapping => '{"tag": "tag"}')});
+	run_as($owner, $db, q{
+		CREATE TABLE web.third (uid text, ts timestamptz);
+		INSERT INTO web.third VALUES ('third', '2023-01-01Z');
+		SELECT profiles.add_source('web.third', mapping => '{"user_id": "uid", "seen_at": "ts"}')});
+	run_as($owner, $db, 'CALL profiles.refresh()');
+	is_deeply(rows($db, $same{verify}), [], "$name: verify with one more source");
+	is($node->safe_psql($db, q{SELECT count(*) FROM profiles.users WHERE user_id = 'third'}), '1', "$name: one more source");
+	run_as($owner, $db, q{SELECT profiles.unblock('user', 'u3')});
+	run_as($owner, $db, 'CALL profiles.refresh()');
+	is_deeply(rows($db, $same{verify}), [], "$name: verify after unblock");
+	run_as($owner, $db, q{SELECT profiles.uninstall(); DROP EXTENSION profiles});
+	is_deeply(rows($db, q{SELECT tgname FROM pg_trigger WHERE NOT tgisinternal}), ['own'], "$name: and it can leave");
+	return;
+}
+
+#
+# As a superuser, plain and custom, parallel
+#
+
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+$node->safe_psql('postgres', 'CREATE DATABASE original');
+fill_database('original', $superuser, 'adder');
+
+$node->command_ok([ 'pg_dump', '-f', "$dir/plain.sql", $node->connstr('original') ], 'pg_dump, plain');
+$node->safe_psql('postgres', 'CREATE DATABASE plain');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", $node->connstr('plain') ], 'psql restores it');
+check_restored('plain', 'original', 'plain', $superuser, 'adder');
+
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/custom", $node->connstr('original') ], 'pg_dump, custom');
+$node->safe_psql('postgres', 'CREATE DATABASE custom');
+$node->command_ok([ 'pg_restore', '-e', '-j', '2', '-d', $node->connstr('custom'), "$dir/custom" ], 'pg_restore restores it');
+check_restored('custom', 'original', 'custom', $superuser, 'adder');
+
+# A dump of the restored database is the same dump.
+$node->safe_psql('postgres', 'CREATE DATABASE again');
+$node->command_ok([ 'pg_restore', '-e', '-1', '-d', $node->connstr('again'), "$dir/custom" ], 'restored in one transaction');
+$node->command_ok([ 'pg_dump', '-f', "$dir/again.sql", $node->connstr('again') ], 'dumped again');
+my @dumps = map {
+	my $text = slurp_file("$dir/$_.sql");
+	$text =~ s/^\\(un)?restrict .*$//mg;    # a random key, since 15.14
+	# rows of a table stand in the order of the heap
+	join "\n", sort split /\n/, $text
+} qw(plain again);
+is($dumps[1], $dumps[0], 'a dump of what was restored is the same');
+
+#
+# As the owner of a database, who is no superuser
+#
+
+run_as('shop', 'postgres', 'CREATE DATABASE shop');
+fill_database('shop', 'shop', 'shop');
+run_as('shop', 'postgres', 'CREATE DATABASE shop_restored');
+$node->command_ok([ 'pg_dump', '-U', 'shop', '-Fc', '-f', "$dir/shop", $node->connstr('shop') ], 'an ordinary owner dumps');
+# Comments on extensions are the one thing that only their owner may write: a
+# trusted extension's comment comes with it, so it is left out.
+my ($out, $err);
+my $ok = IPC::Run::run(
+	[ 'pg_restore', '-U', 'shop', '-d', $node->connstr('shop_restored'), "$dir/shop" ],
+	'>', \$out, '2>', \$err);
+my @errors = grep { /error:/ && !/must be owner of extension/ } split /\n/, $err;
+is_deeply(\@errors, [], 'an ordinary owner restores') or diag($err);
+check_restored('ordinary owner', 'shop', 'shop_restored', 'shop', 'shop');
+
+# --no-owner: everything is the restoring role's, the sources that others added too
+run_as('shop', 'postgres', 'CREATE DATABASE shop_several');
+fill_database('shop_several', 'shop', 'adder');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/several", $node->connstr('shop_several') ], 'with a source of another role');
+run_as('shop', 'postgres', 'CREATE DATABASE shop_owned');
+IPC::Run::run(
+	[ 'pg_restore', '-U', 'shop', '--no-owner', '-d', $node->connstr('shop_owned'), "$dir/several" ],
+	'>', \$out, '2>', \$err);
+@errors = grep { /error:/ && !/must be owner of extension/ } split /\n/, $err;
+is_deeply(\@errors, [], 'restored with --no-owner') or diag($err);
+is_deeply(rows('shop_owned', 'SELECT DISTINCT added_by FROM profiles.sources'), ['shop'], '--no-owner: sources are of who restores');
+run_as('shop', 'shop_owned', q{INSERT INTO web.events VALUES (80, '2023-12-03Z', 'written', 'a1', 'XK', 'x')});
+run_as('shop', 'shop_owned', 'CALL profiles.refresh()');
+is_deeply(rows('shop_owned', $same{verify}), [], '--no-owner: verify after a refresh');
+is($node->safe_psql('shop_owned', q{SELECT last_seen_country_name FROM profiles.users WHERE user_id = 'written'}), 'Kosovo', '--no-owner: new events');
+
+#
+# Data alone, into a database that is made and already captures
+#
+
+# The schema of profiles' own tables comes with the extension.  Events loaded
+# by the restore are captured, as any others; overlap with the restored profiles
+# is harmless.
+$node->safe_psql('postgres', 'CREATE DATABASE data_only');
+$node->command_ok([ 'pg_restore', '-e', '--schema-only', '-d', $node->connstr('data_only'), "$dir/custom" ], 'schema only');
+is_deeply(rows('data_only', 'SELECT source FROM profiles.sources'), [], 'a schema has no configuration');
+$node->command_ok([ 'pg_restore', '-e', '--data-only', '-d', $node->connstr('data_only'), "$dir/custom" ], 'data only');
+run_as($superuser, 'data_only', 'CALL profiles.refresh()');
+is_deeply(rows('data_only', $same{verify}), [], 'data only: verify after a refresh');
+$node->safe_psql('original', 'CALL profiles.refresh()');
+is_deeply(rows('data_only', $same{'bytes of profiles'}), rows('original', $same{'bytes of profiles'}), 'data only: the same profiles');
+$node->safe_psql('data_only', q{INSERT INTO web.events VALUES (80, '2023-12-03Z', 'written', 'a1', 'XK', 'x')});
+run_as($superuser, 'data_only', 'CALL profiles.refresh()');
+is_deeply(rows('data_only', $same{verify}), [], 'data only: new events');
+
+# Data of one table of events, into live triggers
+$node->safe_psql('postgres', 'CREATE DATABASE live TEMPLATE again');
+$node->safe_psql('live', 'TRUNCATE web.log');
+$node->command_ok([ 'pg_restore', '-e', '--data-only', '-n', 'web', '-t', 'log', '-d', $node->connstr('live'), "$dir/custom" ],
+	'data of one table into live triggers');
+run_as($superuser, 'live', 'CALL profiles.refresh()');
+is_deeply(rows('live', $same{verify}), [], 'live: verify after a refresh');
+# with triggers disabled nothing is captured: verify says so, rebuild mends it
+$node->safe_psql('live', 'TRUNCATE web.log');
+run_as($superuser, 'live', 'CALL profiles.refresh()');
+$node->command_ok([ 'pg_restore', '-e', '--data-only', '--disable-triggers', '-n', 'web', '-t', 'log', '-d', $node->connstr('live'), "$dir/custom" ],
+	'data with triggers disabled');
+run_as($superuser, 'live', 'CALL profiles.refresh()');
+isnt(scalar @{ rows('live', $same{verify}) }, 0, 'triggers disabled: verify finds it');
+run_as($superuser, 'live', 'CALL profiles.rebuild()');
+is_deeply(rows('live', $same{verify}), [], 'triggers disabled: rebuild mends it');
+
+# All data over what is there: an error that says which key, and nothing changed
+my ($stdout, $stderr) = run_command(
+	[ 'pg_restore', '-e', '-1', '--data-only', '-d', $node->connstr('live'), "$dir/custom" ]);
+like($stderr, qr/duplicate key value violates unique constraint/, 'data over data is refused');
+is_deeply(rows('live', $same{verify}), [], 'and changes nothing');
+
+$node->stop;
+done_testing();
