@@ -45,7 +45,8 @@ echo 'create_main_cluster = false' >"$folder/etc/postgresql-common/createcluster
 # both from their last minor releases: since 15.20 the catalog holds versions
 # of attributes, which only the like releases of later majors can read
 say "installing PostgreSQL $new"
-echo 'deb http://deb.debian.org/debian-security trixie-security main' >"$folder/etc/apt/sources.list.d/security.list"
+mirror=$(awk '$1 == "deb" { print $2; exit }' "$folder/etc/apt/sources.list")
+echo "deb $mirror-security trixie-security main" >"$folder/etc/apt/sources.list.d/security.list"
 inside apt-get update -qq
 inside apt-get install -qq --no-install-recommends "postgresql-$new" "postgresql-server-dev-$new" \
     make gcc libc6-dev >/dev/null 2>&1 || fail "PostgreSQL $new can't be installed."

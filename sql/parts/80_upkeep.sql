@@ -78,8 +78,10 @@ COMMENT ON FUNCTION profiles._lock_sources() IS 'Internal: locks the tables of a
 -- partitions
 
 -- Compares the tables of captured sources with those recorded, by name and by
--- their triggers: new ones get triggers, what vanished follows on_change.
-CREATE FUNCTION profiles._note_parts() RETURNS void
+-- their triggers: what vanished follows on_change, new ones get triggers. Every
+-- step that folds looks for the former, while it holds the locks: what is detached
+-- for the time of a fold would be missed. New ones can wait for the next run.
+CREATE FUNCTION profiles._note_parts(install boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -104,6 +106,9 @@ BEGIN
     LOOP
         PERFORM profiles._lose_part(r.source_id, r.relation);
     END LOOP;
+    IF NOT install THEN
+        RETURN;
+    END IF;
     FOR c IN
         SELECT s.*, v.view, profiles._source_parts(v.view) AS parts
         FROM profiles.source_config s, to_regclass(profiles._source_view(s.id)) AS v (view)
@@ -118,7 +123,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION profiles._note_parts() IS 'Internal: notices partitions that came or went.';
+COMMENT ON FUNCTION profiles._note_parts(boolean) IS 'Internal: notices partitions that came or went.';
 
 -- A partition went, or is another one of the same name. Under recompute its
 -- events are gone; under keep what it had stays, as far as it is there to be
@@ -537,10 +542,11 @@ AS $$
 BEGIN
     PERFORM profiles._lock_sources();
     IF NOT first THEN
+        PERFORM profiles._note_parts(false);
         RETURN profiles._upkeep_step(kind);
     END IF;
     PERFORM profiles._check_kind(kind);
-    PERFORM profiles._note_parts();
+    PERFORM profiles._note_parts(true);
     PERFORM profiles._rebuild_begin(kind);
     RETURN true;
 END
@@ -556,6 +562,7 @@ DECLARE
 BEGIN
     PERFORM profiles._lock_sources();
     IF NOT first THEN
+        PERFORM profiles._note_parts(false);
         IF profiles._fold_part(kind) THEN
             RETURN true;
         END IF;
@@ -563,7 +570,7 @@ BEGIN
     END IF;
 
     PERFORM profiles._check_kind(kind);
-    PERFORM profiles._note_parts();
+    PERFORM profiles._note_parts(true);
     IF since IS NOT NULL THEN
         FOR c IN SELECT s.id FROM profiles.source_config s ORDER BY s.id LOOP
             EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '

@@ -13,7 +13,7 @@
 # What is said in what order is drawn from a generator of our own, so that a
 # seed gives the same statements everywhere; how they interleave is up to the
 # machine.  PROFILES_TEST_SEED sets the seed, PROFILES_TEST_SECONDS how long
-# each round writes (12).
+# each round writes (8).
 
 use strict;
 use warnings;
@@ -24,11 +24,11 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seed    = $ENV{PROFILES_TEST_SEED}    // 20260301;
-my $seconds = $ENV{PROFILES_TEST_SECONDS} // 12;
+my $seconds = $ENV{PROFILES_TEST_SECONDS} // 8;
 my $writers = 4;
 my $users   = 300;
 my $accounts = 40;
-my $units   = 2000;    # per writer and half, if there is time
+my $units   = 1000;    # per writer and half, if there is time
 
 note("PROFILES_TEST_SEED=$seed");
 
@@ -269,7 +269,7 @@ sub upkeep_script
 	my ($round, $calm, $which) = @_;
 	start_drawing($seed + 1000 * $round + 500 * $calm + 100 + $which);
 	my $script = "\\set VERBOSITY verbose\nSET client_min_messages TO warning;\n";
-	for (1 .. 3000)
+	for (1 .. 1000)
 	{
 		my $kind = one_of('', "'user'", "'account'");
 		my $call = !$calm && percent(10) ? "CALL profiles.rebuild($kind);" : "CALL profiles.refresh($kind);";
