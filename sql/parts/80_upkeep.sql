@@ -89,7 +89,10 @@ DECLARE
     c record;
     r record;
 BEGIN
-    PERFORM FROM profiles.source_config s ORDER BY s.id FOR UPDATE;
+    -- not while folding: the other kind's upkeep would wait for it
+    IF install THEN
+        PERFORM FROM profiles.source_config s ORDER BY s.id FOR UPDATE;
+    END IF;
     -- first all that went: a partition may have moved from one source to another
     FOR r IN
         WITH lost AS (
