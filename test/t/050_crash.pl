@@ -153,13 +153,14 @@ END
 $$;
 INSERT INTO events (ts, user_id, account_id, country) VALUES ('2026-06-01Z', 'u1', 'a1', 'LATE');
 EOSQL
+# a rebuild goes on only where nothing was merged at once in between
+$node->safe_psql('postgres', "SELECT profiles.alter_source('public.clicks', capture => 'deferred')");
+$node->safe_psql('postgres', 'CALL profiles.refresh()');
 $node->safe_psql('postgres', $to_write);
 $node->stop('immediate');
 $node->start;
 is($node->safe_psql('postgres', "SELECT phase FROM profiles.upkeep WHERE kind = 'user'"), 'write', 'interrupted in phase write');
 is_right('an interrupted rebuild, its staging lost: the next refresh completes it');
-$node->safe_psql('postgres', "SELECT profiles.alter_source('public.clicks', capture => 'deferred')");
-$node->safe_psql('postgres', 'CALL profiles.refresh()');
 $node->safe_psql('postgres', $to_write);
 $node->restart;
 my (undef, undef, $notices) = $node->psql('postgres', 'CALL profiles.refresh()');
