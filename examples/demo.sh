@@ -13,7 +13,7 @@ stop_demo() {
     [ "$owner" != root ] || owner=postgres
     [ "$(stat -c %U "$demo")" = "$owner" ] || fail "$demo belongs to somebody else."
     if [ -s "$demo/data/postmaster.pid" ]; then
-        as_user "$demo"/root/usr/lib/postgresql/*/bin/pg_ctl -D "$demo/data" -m fast -s stop || true
+        as_user "$demo"/tree/usr/lib/postgresql/*/bin/pg_ctl -D "$demo/data" -m fast -s stop || true
     fi
     rm -rf "$demo"
 }

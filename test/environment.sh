@@ -70,15 +70,15 @@ copy_source() {
     [ "$(id -u)" != 0 ] || chown -R postgres "$scratch/source"
 }
 
-# Copies PostgreSQL to $scratch/root, and sets bindir and pgxs_test to it.
+# Copies PostgreSQL to $scratch/tree, and sets bindir and pgxs_test to it.
 copy_postgresql() {
     local part
     for part in "/usr/lib/postgresql/$pg_major" "/usr/share/postgresql/$pg_major"; do
-        mkdir -p "$scratch/root$(dirname "$part")"
-        cp -a "$part" "$scratch/root$part"
+        mkdir -p "$scratch/tree$(dirname "$part")"
+        cp -a "$part" "$scratch/tree$part"
     done
-    [ "$(id -u)" != 0 ] || chown -R postgres "$scratch/root"
-    bindir=$scratch/root/usr/lib/postgresql/$pg_major/bin
+    [ "$(id -u)" != 0 ] || chown -R postgres "$scratch/tree"
+    bindir=$scratch/tree/usr/lib/postgresql/$pg_major/bin
     pgxs_test=$(dirname "$("/usr/lib/postgresql/$pg_major/bin/pg_config" --pgxs)")/../test
 }
 
@@ -88,5 +88,5 @@ build_and_install() {
     (cd "$scratch/source" &&
         as_user make -s with_llvm=no PG_CONFIG="/usr/lib/postgresql/$pg_major/bin/pg_config" "$@" all &&
         as_user make -s with_llvm=no PG_CONFIG="/usr/lib/postgresql/$pg_major/bin/pg_config" \
-            DESTDIR="$scratch/root" "$@" install) || fail "The build failed."
+            DESTDIR="$scratch/tree" "$@" install) || fail "The build failed."
 }

@@ -61,7 +61,7 @@ build_and_install
 rm -rf "$folder/usr/lib/postgresql/$old" "$folder/usr/share/postgresql/$old" "$folder/opt/old-libraries"
 mkdir -p "$folder/opt/old-libraries"
 for part in lib share; do
-    cp -a "$scratch/root/usr/$part/postgresql/$old" "$folder/usr/$part/postgresql/"
+    cp -a "$scratch/tree/usr/$part/postgresql/$old" "$folder/usr/$part/postgresql/"
 done
 for library in $(ldd "/usr/lib/postgresql/$old/bin/postgres" "/usr/lib/postgresql/$old/bin/psql" "/usr/lib/postgresql/$old/bin/pg_dump" |
                  sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u); do

@@ -152,7 +152,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._table(text) IS 'Internal: the table of this name, NULL if there is none.';
 
--- Takes the triggers of a source from all tables, those that are no part of it
+-- Takes the triggers of a source, or of all (NULL), from all tables, those that are no part of it
 -- any more included.
 CREATE FUNCTION profiles._drop_triggers(source_id integer) RETURNS void
     LANGUAGE plpgsql
@@ -162,10 +162,10 @@ BEGIN
     PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', t.tgrelid))
     FROM (SELECT DISTINCT tgrelid FROM pg_trigger
           WHERE tgfoid = 'profiles.capture'::regproc
-            AND split_part(encode(tgargs, 'escape'), '\000', 1) = source_id::text) t;
+            AND (source_id IS NULL OR split_part(encode(tgargs, 'escape'), '\000', 1) = source_id::text)) t;
 END
 $$;
-COMMENT ON FUNCTION profiles._drop_triggers(integer) IS 'Internal: takes the triggers of a source from all tables.';
+COMMENT ON FUNCTION profiles._drop_triggers(integer) IS 'Internal: takes the triggers of a source, or of all, from all tables.';
 
 -- Keeps upkeep away for the rest of the transaction, so that it can't be
 -- half way through a source that changes.
@@ -473,8 +473,7 @@ DECLARE
     r record;
 BEGIN
     PERFORM profiles._stop_upkeep();
-    PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', t.tgrelid))
-    FROM (SELECT DISTINCT tgrelid FROM pg_trigger WHERE tgfoid = 'profiles.capture'::regproc) t;
+    PERFORM profiles._drop_triggers(NULL);
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c
