@@ -31,6 +31,7 @@ OBJS = \
 	src/procedure.o \
 	src/profile_agg.o \
 	src/profile_build.o \
+	src/profile_fold.o \
 	src/profile_io.o \
 	src/profile_ops.o \
 	src/profiles.o \
