@@ -25,6 +25,7 @@ MODULE_big = profiles
 OBJS = \
 	src/capture.o \
 	src/expression.o \
+	src/filter.o \
 	src/first_last.o \
 	src/fold.o \
 	src/pinned.o \
@@ -41,7 +42,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations capture upkeep partitions rights cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters capture upkeep partitions rights cleanup
 ISOLATION = deferred forget immediate keep kinds levels partition_names partitions prepared readers rewrite sources sources_busy upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -57,4 +57,13 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 	(linitial_node(RangeTblEntry, (query)->rtable)->selectedCols = (columns))
 #endif
 
+/* 16 replaced the checks of rights on each class of objects by one. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_MAY_EXECUTE(function, role) \
+	(object_aclcheck(ProcedureRelationId, (function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define PROFILES_MAY_EXECUTE(function, role) \
+	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 #endif							/* PROFILES_COMPAT_H */

@@ -65,8 +65,8 @@ static const char *const pinned_functions[] = {
 	"to_timestamp", "xml", "xml_in", "xml_out"
 };
 
-static bool
-reads_pinned_settings_only(Form_pg_proc proc)
+bool
+profiles_reads_pinned_settings_only(Form_pg_proc proc)
 {
 	if (proc->pronamespace != PG_CATALOG_NAMESPACE)
 		return false;
@@ -95,7 +95,7 @@ function_is_mutable(Oid function, void *context)
 		elog(ERROR, "cache lookup failed for function %u", function);
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	result = proc->provolatile != PROVOLATILE_IMMUTABLE &&
-		!(proc->provolatile == PROVOLATILE_STABLE && reads_pinned_settings_only(proc));
+		!(proc->provolatile == PROVOLATILE_STABLE && profiles_reads_pinned_settings_only(proc));
 	if (result)
 		*(char **) context = format_procedure(function);
 	ReleaseSysCache(tuple);
@@ -130,8 +130,8 @@ find_mutable(Node *node, void *context)
 }
 
 /* The one expression in a text, raw; anything else is refused. */
-static Node *
-parse_expression(ParseState *pstate, const char *text)
+Node *
+profiles_parse_expression(ParseState *pstate, const char *text)
 {
 	List	   *list = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
 	SelectStmt *stmt = castNode(SelectStmt, linitial_node(RawStmt, list)->stmt);
@@ -145,9 +145,20 @@ parse_expression(ParseState *pstate, const char *text)
 		stmt->limitOffset != NULL || stmt->limitCount != NULL ||
 		stmt->lockingClause != NIL || stmt->withClause != NULL ||
 		stmt->intoClause != NULL)
+	{
+		Node	   *extra = list_length(stmt->targetList) > 1 ? lsecond(stmt->targetList) :
+			stmt->fromClause != NIL ? (Node *) stmt->fromClause :
+			stmt->whereClause != NULL ? stmt->whereClause :
+			stmt->groupClause != NIL ? (Node *) stmt->groupClause :
+			stmt->havingClause != NULL ? stmt->havingClause :
+			stmt->sortClause != NIL ? (Node *) stmt->sortClause :
+			stmt->limitCount != NULL ? stmt->limitCount : stmt->limitOffset;
+
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("not a single expression: %s", text)));
+				 errmsg("not a single expression: %s", text),
+				 parser_errposition(pstate, exprLocation(extra))));
+	}
 	target = linitial_node(ResTarget, stmt->targetList);
 	if (target->name != NULL || target->indirection != NIL)
 		ereport(ERROR,
@@ -173,7 +184,7 @@ analyse_expression(ParseState *pstate, const char *text, Oid target_type)
 	char	   *culprit = NULL;
 
 	pstate->p_sourcetext = text;
-	raw = parse_expression(pstate, text);
+	raw = profiles_parse_expression(pstate, text);
 	expr = transformExpr(pstate, raw, EXPR_KIND_OTHER);
 	if (pstate->p_hasSubLinks || pstate->p_hasAggs || pstate->p_hasWindowFuncs ||
 		pstate->p_hasTargetSRFs)

@@ -276,6 +276,38 @@ profiles_define_as_owner(PG_FUNCTION_ARGS)
 }
 
 /*
+ * The role that a filter's text comes from: who called the function at the gate,
+ * if the text is its argument "filter"; else whoever runs now.
+ */
+Oid
+profiles_filter_role(const char *filter)
+{
+	HeapTuple	tuple;
+	Oid		   *types;
+	char	  **names;
+	char	   *modes;
+	int			nargs;
+	Oid			role = GetUserId();
+
+	if (gate == NULL)
+		return role;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(gate->proc->oid));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", gate->proc->oid);
+	nargs = Min(get_func_arg_info(tuple, &types, &names, &modes), gate->proc->pronargs);
+	for (int i = 0; i < nargs && names != NULL; i++)
+	{
+		NullableDatum *argument = &gate->fcinfo->args[i];
+
+		if (strcmp(names[i], "filter") == 0 && types[i] == TEXTOID && !argument->isnull &&
+			strcmp(TextDatumGetCString(argument->value), filter) == 0)
+			role = gate->caller;
+	}
+	ReleaseSysCache(tuple);
+	return role;
+}
+
+/*
  * The expressions in the arguments of the call at the gate, as SourceEntry in
  * the current context.  _name_entries(), which says what they are, reads nothing
  * that the extension's owner could change.

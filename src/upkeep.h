@@ -5,6 +5,7 @@
 #ifndef PROFILES_UPKEEP_H
 #define PROFILES_UPKEEP_H
 
+#include "catalog/pg_proc.h"
 #include "commands/trigger.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
@@ -12,6 +13,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "nodes/plannodes.h"
+#include "parser/parse_node.h"
 #include "storage/lock.h"
 #include "utils/relcache.h"
 #include "utils/tuplestore.h"
@@ -50,6 +52,7 @@ extern Oid	profiles_owner(Oid function);
 extern ProfilesRole profiles_become_owner(Oid owner);
 extern ProfilesRole profiles_become_adder(Oid role);
 extern void profiles_become_caller(ProfilesRole caller);
+extern Oid	profiles_filter_role(const char *filter);
 
 /* expression.c */
 typedef struct SourceColumn
@@ -79,6 +82,13 @@ extern SourceDefinition *profiles_source_definition(Oid view);
 extern Query *profiles_source_query(Relation relation, SourceDefinition *before, List *entries);
 extern char *profiles_relation_text(Oid relid);
 extern bool profiles_collect_functions(Node *node, List **functions);
+extern Node *profiles_parse_expression(ParseState *pstate, const char *text);
+extern bool profiles_reads_pinned_settings_only(Form_pg_proc proc);
+
+/* filter.c: filters over users and accounts */
+extern Node *profiles_analyse_filter(Oid relation, const char *text, Oid role);
+extern Node *profiles_expand_segments(Node *filter, Oid relation, const char *text,
+									  const char *inside, bool marked);
 
 /* fold.c */
 typedef struct ProfilesFold

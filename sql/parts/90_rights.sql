@@ -15,7 +15,7 @@ BEGIN
         FROM pg_proc p
         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'profiles'
-        WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', 'capture')
+        WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', '_filter', 'capture')
     LOOP
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f.signature);
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s%s', f.signature, $own$@extowner@$own$,
