@@ -28,6 +28,9 @@ OBJS = \
 	src/filter.o \
 	src/first_last.o \
 	src/fold.o \
+	src/fold_tables.o \
+	src/people.o \
+	src/people_query.o \
 	src/pinned.o \
 	src/procedure.o \
 	src/profile_agg.o \
@@ -37,12 +40,13 @@ OBJS = \
 	src/profile_ops.o \
 	src/profiles.o \
 	src/rights.o \
+	src/tokenizer.o \
 	src/value_text.o
 
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters capture upkeep partitions rights cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters capture upkeep partitions rights tokenizer cleanup
 ISOLATION = deferred forget immediate keep kinds levels partition_names partitions prepared readers rewrite sources sources_busy upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -1,0 +1,748 @@
+/*
+ * people.c
+ *		Vectors of people, and the text search parser, on the tokenizer.
+ *
+ * The vectors are built here rather than by to_tsvector(), because a parser can't
+ * give two lexemes one position, and what to_tsvector() does depends on rows of a
+ * configuration that can be changed.  So these functions are immutable.
+ *
+ * In a database of another encoding than UTF-8 text is converted, folded, and
+ * converted back; a lexeme that can't be is left out.  In SQL_ASCII bytes that are no
+ * UTF-8 are letters.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "compat.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "people.h"
+#include "tsearch/ts_public.h"
+#include "tsearch/ts_utils.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "catalog/namespace.h"
+
+PG_FUNCTION_INFO_V1(people_tsvector);
+PG_FUNCTION_INFO_V1(people_attribute_vector);
+PG_FUNCTION_INFO_V1(people_dictionary_words);
+PG_FUNCTION_INFO_V1(people_word_keys);
+PG_FUNCTION_INFO_V1(people_word_distance);
+PG_FUNCTION_INFO_V1(people_parser_start);
+PG_FUNCTION_INFO_V1(people_parser_token);
+PG_FUNCTION_INFO_V1(people_parser_end);
+PG_FUNCTION_INFO_V1(people_parser_types);
+PG_FUNCTION_INFO_V1(people_fold_init);
+PG_FUNCTION_INFO_V1(people_fold_lexize);
+
+/* ---------- encodings ---------- */
+
+/* Converts without complaining; NULL if something has no equivalent. */
+static char *
+convert(const char *text, int *len, int from, int to)
+{
+	Oid			proc = FindDefaultConversionProc(from, to);
+	Size		size = (Size) *len * MAX_CONVERSION_GROWTH + 1;
+	char	   *result;
+
+	if (!OidIsValid(proc) || size >= MaxAllocSize)
+		return NULL;
+	result = palloc(size);
+	if (pg_do_encoding_conversion_buf(proc, from, to, (unsigned char *) text, *len,
+									  (unsigned char *) result, (int) size, true) != *len)
+	{
+		pfree(result);
+		return NULL;
+	}
+	*len = strlen(result);
+	return result;
+}
+
+static bool
+needs_conversion(void)
+{
+	return GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
+}
+
+/* Text of the database as UTF-8; as it is, if it has no equivalent. */
+char *
+people_to_utf8(const char *text, int *len)
+{
+	char	   *converted = NULL;
+
+	if (needs_conversion())
+		converted = convert(text, len, GetDatabaseEncoding(), PG_UTF8);
+	return converted == NULL ? (char *) text : converted;
+}
+
+/* The way back; NULL if there is no equivalent. */
+char *
+people_from_utf8(const char *text, int *len)
+{
+	if (!needs_conversion())
+		return (char *) text;
+	return convert(text, len, PG_UTF8, GetDatabaseEncoding());
+}
+
+/* ---------- vectors ---------- */
+
+#define FIELD_MAX_BYTES		2000	/* of a value that are searched */
+#define VECTOR_MAX_BYTES	400000	/* of lexemes; a tsvector can have a megabyte */
+#define CJK_MAX_SUFFIXES	24
+
+typedef struct VectorEntry
+{
+	int			start;			/* of its lexeme in the bytes */
+	int			len;
+	int			position;
+	int			weight;
+} VectorEntry;
+
+typedef struct VectorBuilder
+{
+	char	   *bytes;
+	int			used;
+	int			bytes_size;
+	VectorEntry *entries;
+	int			nentries;
+	int			entries_size;
+	int			position;		/* of the last leaf */
+} VectorBuilder;
+
+static void
+add_lexeme(VectorBuilder *b, const char *data, int len, int position, int weight)
+{
+	const char *lexeme = people_from_utf8(data, &len);
+
+	if (lexeme == NULL || len == 0 || b->used + len > VECTOR_MAX_BYTES)
+		return;
+	if (b->used + len > b->bytes_size)
+	{
+		b->bytes_size = b->bytes_size * 2 + len;
+		b->bytes = b->bytes == NULL ? palloc(b->bytes_size) : repalloc(b->bytes, b->bytes_size);
+	}
+	if (b->nentries == b->entries_size)
+	{
+		b->entries_size = b->entries_size * 2 + 16;
+		b->entries = b->entries == NULL ? palloc(b->entries_size * sizeof(VectorEntry))
+			: repalloc(b->entries, b->entries_size * sizeof(VectorEntry));
+	}
+	memcpy(b->bytes + b->used, lexeme, len);
+	b->entries[b->nentries++] = (VectorEntry) {b->used, len, LIMITPOS(position), weight};
+	b->used += len;
+}
+
+/* An atom; one of a script without spaces also from each of its syllables on. */
+static void
+add_leaf(VectorBuilder *b, const Tokens *t, const Atom *atom, int weight)
+{
+	int			len;
+	const char *text = atom_text(t, atom, &len);
+	int			suffixes = 0;
+
+	add_lexeme(b, text, len, ++b->position, weight);
+	if (!atom->cjk)
+		return;
+	for (int i = atom->from + 1; i < atom->to && suffixes < CJK_MAX_SUFFIXES; i++)
+	{
+		int			skip = t->chars[i].start - t->chars[atom->from].start;
+
+		if (skip < len && starts_syllable(t->chars[i].cp))
+		{
+			add_lexeme(b, text + skip, len - skip, b->position, weight);
+			suffixes++;
+		}
+	}
+}
+
+static void
+add_address(VectorBuilder *b, const Tokens *t, const Chunk *chunk, int position, bool weighted)
+{
+	Lexeme		lexeme;
+	bool		whole = true;
+
+	for (int tag = chunk_has_tag(t, chunk); tag >= 0 && chunk->nlocal > 0; tag--)
+	{
+		lexeme_begin(&lexeme, "<");
+		chunk_local(t, chunk, tag, &lexeme);
+		lexeme_add(&lexeme, "@", 1);
+		chunk_host(t, chunk, chunk->nlocal, &lexeme);
+		add_lexeme(b, lexeme.data, lexeme.len, position, weighted ? WEIGHT_LOCAL : 0);
+	}
+	/* the host and each parent domain, not the last label alone */
+	for (int i = chunk->nlocal; i < chunk->natoms; i++)
+	{
+		bool		last_label = true;
+
+		if (!whole && t->atoms[chunk->first + i].joiner != '.')
+			continue;
+		for (int j = i + 1; j < chunk->natoms; j++)
+			last_label &= t->atoms[chunk->first + j].joiner != '.';
+		if (last_label && !whole)
+			break;
+		lexeme_begin(&lexeme, "@");
+		chunk_host(t, chunk, i, &lexeme);
+		add_lexeme(b, lexeme.data, lexeme.len, position, weighted ? WEIGHT_HOST : 0);
+		whole = false;
+	}
+}
+
+/* Is it worth a lexeme to join an atom with the next, which a space parts? */
+static bool
+joins_next(const Atom *atom, const Atom *next)
+{
+	return atom->cjk == next->cjk && (atom->cjk || atom_char_count(atom) <= 3);
+}
+
+/* A value of a profile; its leaves get consecutive positions. */
+static void
+add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribute)
+{
+	Tokens	   *t;
+	char	   *utf8;
+
+	len = pg_mbcliplen(value, len, FIELD_MAX_BYTES);
+	utf8 = people_to_utf8(value, &len);
+	t = tokenize(utf8, len);
+	for (int i = 0; i < t->nchunks; i++)
+	{
+		Chunk	   *chunk = &t->chunks[i];
+		bool		address = chunk->nlocal >= 0;
+		int			position = b->position + 1;
+		Lexeme		joined;
+
+		for (int j = 0; j < chunk->natoms; j++)
+			add_leaf(b, t, &t->atoms[chunk->first + j],
+					 attribute ? WEIGHT_ATTRIBUTE :
+					 address ? (j < chunk->nlocal ? WEIGHT_LOCAL : WEIGHT_HOST) :
+					 name ? WEIGHT_NAME : WEIGHT_LOCAL);
+		if (address)
+			add_address(b, t, chunk, position, !attribute);
+		else if (chunk->natoms > 1)
+		{
+			lexeme_begin(&joined, "");
+			chunk_joined(t, chunk, &joined);
+			add_lexeme(b, joined.data, joined.len, position,
+					   attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL);
+		}
+		if (!address && i + 1 < t->nchunks && t->chunks[i + 1].nlocal < 0 &&
+			joins_next(&t->atoms[chunk->first + chunk->natoms - 1], &t->atoms[t->chunks[i + 1].first]))
+		{
+			Atom	   *atom = &t->atoms[chunk->first + chunk->natoms - 1];
+			int			n;
+			const char *text = atom_text(t, atom, &n);
+
+			lexeme_begin(&joined, "");
+			lexeme_add(&joined, text, n);
+			text = atom_text(t, &t->atoms[t->chunks[i + 1].first], &n);
+			lexeme_add(&joined, text, n);
+			add_lexeme(b, joined.data, joined.len, b->position,
+					   attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL);
+		}
+	}
+	tokens_free(t);
+	if (utf8 != value)
+		pfree(utf8);
+}
+
+static int
+compare_entries(const void *x, const void *y, void *arg)
+{
+	const VectorEntry *a = x;
+	const VectorEntry *b = y;
+	const char *bytes = arg;
+	int			c = memcmp(bytes + a->start, bytes + b->start, Min(a->len, b->len));
+
+	if (c != 0)
+		return c;
+	if (a->len != b->len)
+		return a->len - b->len;
+	if (a->position != b->position)
+		return a->position - b->position;
+	return b->weight - a->weight;
+}
+
+/* The tsvector of what was added, with or without positions. */
+static TSVector
+finish_vector(VectorBuilder *b, bool positions)
+{
+	int			n = 0;
+	int			size = 0;
+	TSVector	result;
+	char	   *data;
+	int			at = 0;
+
+	qsort_arg(b->entries, b->nentries, sizeof(VectorEntry), compare_entries, b->bytes);
+	/* how many lexemes, and how many bytes they take */
+	for (int i = 0; i < b->nentries;)
+	{
+		VectorEntry *first = &b->entries[i];
+		int			npos = 0;
+		int			last = 0;
+
+		for (; i < b->nentries && b->entries[i].len == first->len &&
+			 memcmp(b->bytes + b->entries[i].start, b->bytes + first->start, first->len) == 0; i++)
+		{
+			if (b->entries[i].position != last && npos < MAXNUMPOS)
+				npos++;
+			last = b->entries[i].position;
+		}
+		size += first->len;
+		if (positions)
+			size = SHORTALIGN(size) + sizeof(uint16) + npos * sizeof(WordEntryPos);
+		n++;
+	}
+	result = palloc0(CALCDATASIZE(n, size));
+	SET_VARSIZE(result, CALCDATASIZE(n, size));
+	result->size = n;
+	data = STRPTR(result);
+	n = 0;
+	for (int i = 0; i < b->nentries; n++)
+	{
+		VectorEntry *first = &b->entries[i];
+		WordEntry  *entry = ARRPTR(result) + n;
+		int			npos = 0;
+		int			last = 0;
+
+		entry->haspos = positions;
+		entry->len = first->len;
+		entry->pos = at;
+		memcpy(data + at, b->bytes + first->start, first->len);
+		at += first->len;
+		if (positions)
+			at = SHORTALIGN(at);
+		for (; i < b->nentries && b->entries[i].len == first->len &&
+			 memcmp(b->bytes + b->entries[i].start, b->bytes + first->start, first->len) == 0; i++)
+		{
+			if (positions && b->entries[i].position != last && npos < MAXNUMPOS)
+			{
+				WordEntryPos *pos = (WordEntryPos *) (data + at + sizeof(uint16)) + npos++;
+
+				WEP_SETPOS(*pos, b->entries[i].position);
+				WEP_SETWEIGHT(*pos, b->entries[i].weight);
+			}
+			last = b->entries[i].position;
+		}
+		if (positions)
+		{
+			*(uint16 *) (data + at) = npos;
+			at += sizeof(uint16) + npos * sizeof(WordEntryPos);
+		}
+	}
+	Assert(at == size);
+	return result;
+}
+
+/* people_tsvector(name text, email text) -> tsvector */
+Datum
+people_tsvector(PG_FUNCTION_ARGS)
+{
+	VectorBuilder b = {0};
+
+	for (int i = 0; i < 2; i++)
+	{
+		if (!PG_ARGISNULL(i))
+		{
+			text	   *value = PG_GETARG_TEXT_PP(i);
+
+			add_field(&b, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), i == 0, false);
+			/* no phrase goes from one into the other */
+			b.position++;
+		}
+	}
+	PG_RETURN_TSVECTOR(finish_vector(&b, true));
+}
+
+/* _attribute_vector(VARIADIC text[]) -> tsvector of the values, without positions */
+Datum
+people_attribute_vector(PG_FUNCTION_ARGS)
+{
+	ArrayType  *values = PG_GETARG_ARRAYTYPE_P(0);
+	VectorBuilder b = {0};
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(values, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *value;
+
+		if (nulls[i])
+			continue;
+		value = DatumGetTextPP(elements[i]);
+		/* what was said of the first session is often said of the last */
+		if (i > 0 && !nulls[i - 1] &&
+			VARSIZE_ANY_EXHDR(value) == VARSIZE_ANY_EXHDR(DatumGetTextPP(elements[i - 1])) &&
+			memcmp(VARDATA_ANY(value), VARDATA_ANY(DatumGetTextPP(elements[i - 1])), VARSIZE_ANY_EXHDR(value)) == 0)
+			continue;
+		add_field(&b, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), true, true);
+	}
+	PG_RETURN_TSVECTOR(finish_vector(&b, false));
+}
+
+/* ---------- the dictionary for typos ---------- */
+
+/*
+ * The characters of a word that typos are corrected to: letters of scripts with
+ * spaces, 3 or more.  0 if it is none.
+ */
+static int
+correctable(const char *lexeme, int len, uint32 *chars)
+{
+	char	   *utf8 = people_to_utf8(lexeme, &len);
+	int			n = word_chars(utf8, len, chars, WORD_MAX_CHARS);
+	Tokens	   *t;
+	bool		good;
+
+	if (n < 3)
+		return 0;
+	t = tokenize(utf8, len);
+	good = t->natoms == 1 && t->nchars == n && !t->atoms[0].cjk;
+	for (int i = 0; i < t->nchars; i++)
+		good &= t->chars[i].class == CHAR_LETTER;
+	tokens_free(t);
+	return good ? n : 0;
+}
+
+/*
+ * _dictionary_words(vector tsvector) -> text[]: words of names and hosts, and, of
+ * who has no name, of the address.  Local parts are mostly a person's own, so they
+ * would make the dictionary as large as the people are many.
+ */
+Datum
+people_dictionary_words(PG_FUNCTION_ARGS)
+{
+	TSVector	vector = PG_GETARG_TSVECTOR(0);
+	WordEntry  *entries = ARRPTR(vector);
+	Datum	   *words = palloc(Max(vector->size, 1) * sizeof(Datum));
+	int			n = 0;
+	bool		named = false;
+
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (int i = 0; i < vector->size; i++)
+		{
+			char	   *lexeme = STRPTR(vector) + entries[i].pos;
+			uint32		chars[WORD_MAX_CHARS];
+			int			weights = 0;
+
+			for (int j = 0; j < POSDATALEN(vector, &entries[i]); j++)
+				weights |= 1 << WEP_GETWEIGHT(POSDATAPTR(vector, &entries[i])[j]);
+			if (pass == 0)
+				named |= (weights & 1 << WEIGHT_NAME) != 0;
+			else if (lexeme[0] != '<' && lexeme[0] != '@' &&
+					 (!named || weights & (1 << WEIGHT_NAME | 1 << WEIGHT_HOST)) &&
+					 correctable(lexeme, entries[i].len, chars) > 0)
+				words[n++] = PointerGetDatum(cstring_to_text_with_len(lexeme, entries[i].len));
+		}
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* _word_keys(word text, deletes integer) -> integer[]; NULL if it can't be a typo */
+Datum
+people_word_keys(PG_FUNCTION_ARGS)
+{
+	text	   *word = PG_GETARG_TEXT_PP(0);
+	uint32		chars[WORD_MAX_CHARS];
+	uint32		keys[WORD_MAX_KEYS];
+	Datum		result[WORD_MAX_KEYS];
+	int			n = correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
+
+	if (n == 0)
+		PG_RETURN_NULL();
+	n = word_keys(chars, n, PG_GETARG_INT32(1), keys);
+	for (int i = 0; i < n; i++)
+		result[i] = Int32GetDatum((int32) keys[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_array(result, n, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+/* _word_distance(a text, b text, most integer) -> integer */
+Datum
+people_word_distance(PG_FUNCTION_ARGS)
+{
+	uint32		chars[2][WORD_MAX_CHARS];
+	int			n[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		text	   *word = PG_GETARG_TEXT_PP(i);
+		int			len = VARSIZE_ANY_EXHDR(word);
+		char	   *utf8 = people_to_utf8(VARDATA_ANY(word), &len);
+
+		n[i] = word_chars(utf8, len, chars[i], WORD_MAX_CHARS);
+		if (n[i] < 0)
+			PG_RETURN_INT32(PG_GETARG_INT32(2) + 1);
+	}
+	PG_RETURN_INT32(word_distance(chars[0], n[0], chars[1], n[1], PG_GETARG_INT32(2)));
+}
+
+/* ---------- text search parser ---------- */
+
+/*
+ * Numbers of tokens are those of the default parser for tokens of the same role,
+ * since core's headline function knows them by number: it marks the leaves, and
+ * leaves composites out of what it shows.
+ */
+#define TOKEN_LEAF		1		/* an atom as it stands in the text */
+#define TOKEN_CHAR		2		/* a character of a script without spaces */
+#define TOKEN_ADDRESS	5		/* forms of an address */
+#define TOKEN_JOINED	16		/* atoms joined, or a whole run without spaces */
+#define TOKEN_SPACE		12
+#define TOKEN_TYPES		5
+
+static const struct
+{
+	int			number;
+	const char *alias;
+	const char *description;
+} token_types[TOKEN_TYPES] = {
+	{TOKEN_LEAF, "word", "Word"},
+	{TOKEN_CHAR, "char", "Character of a script without spaces"},
+	{TOKEN_ADDRESS, "address", "E-mail address, or a part of one"},
+	{TOKEN_JOINED, "joined", "Word without its joiners, or run of characters"},
+	{TOKEN_SPACE, "blank", "Separators"}
+};
+
+typedef struct ParserToken
+{
+	const char *text;
+	int			len;
+	int			type;
+} ParserToken;
+
+typedef struct ParserState
+{
+	Tokens	   *tokens;
+	const char *source;			/* UTF-8 */
+	ParserToken *list;
+	int			n;
+	int			size;
+	int			next;
+} ParserState;
+
+static void
+put_token(ParserState *state, int type, const char *text, int len)
+{
+	const char *converted = people_from_utf8(text, &len);
+
+	if (converted == NULL || len == 0)
+		return;
+	/* folded text is freed with the tokens, the source stays */
+	if (converted == text && type != TOKEN_LEAF && type != TOKEN_CHAR && type != TOKEN_SPACE)
+		converted = pnstrdup(text, len);
+	if (state->n == state->size)
+	{
+		state->size = state->size * 2 + 16;
+		state->list = state->list == NULL ? palloc(state->size * sizeof(ParserToken))
+			: repalloc(state->list, state->size * sizeof(ParserToken));
+	}
+	state->list[state->n++] = (ParserToken) {converted, len, type};
+}
+
+static void
+put_lexeme(ParserState *state, int type, const Lexeme *lexeme, const Lexeme *unless)
+{
+	if (unless == NULL || lexeme->len != unless->len ||
+		memcmp(lexeme->data, unless->data, lexeme->len) != 0)
+		put_token(state, type, lexeme->data, lexeme->len);
+}
+
+/* The composites of a chunk, before its leaves. */
+static void
+put_composites(ParserState *state, const Chunk *chunk)
+{
+	Tokens	   *t = state->tokens;
+	Lexeme		whole,
+				local,
+				bare,
+				host;
+
+	if (chunk->nlocal < 0)
+	{
+		if (chunk->natoms > 1)
+		{
+			lexeme_begin(&whole, "");
+			chunk_joined(t, chunk, &whole);
+			put_lexeme(state, TOKEN_JOINED, &whole, NULL);
+		}
+		return;
+	}
+	if (chunk->nlocal > 0)
+	{
+		Chunk		part = *chunk;
+
+		part.natoms = chunk->nlocal;
+		lexeme_begin(&local, "");
+		chunk_host(t, &part, 0, &local);	/* with its separators */
+		whole = local;
+		if (chunk->natoms > chunk->nlocal)
+		{
+			lexeme_add(&whole, "@", 1);
+			chunk_host(t, chunk, chunk->nlocal, &whole);
+			put_lexeme(state, TOKEN_ADDRESS, &whole, NULL);
+		}
+		put_lexeme(state, TOKEN_ADDRESS, &local, NULL);
+		for (int i = 1; i < part.natoms; i++)
+		{
+			if (t->atoms[chunk->first + i].joiner == '+')
+			{
+				part.natoms = i;
+				lexeme_begin(&bare, "");
+				chunk_host(t, &part, 0, &bare);
+				put_lexeme(state, TOKEN_ADDRESS, &bare, &local);
+				local = bare;
+				break;
+			}
+		}
+		lexeme_begin(&bare, "");
+		chunk_local(t, chunk, false, &bare);
+		put_lexeme(state, TOKEN_ADDRESS, &bare, &local);
+	}
+	for (int i = chunk->nlocal; i < chunk->natoms - 1; i++)
+	{
+		if (i == chunk->nlocal || t->atoms[chunk->first + i].joiner == '.')
+		{
+			lexeme_begin(&host, "");
+			chunk_host(t, chunk, i, &host);
+			put_lexeme(state, TOKEN_ADDRESS, &host, NULL);
+		}
+	}
+}
+
+Datum
+people_parser_start(PG_FUNCTION_ARGS)
+{
+	ParserState *state = palloc0(sizeof(ParserState));
+	int			length = PG_GETARG_INT32(1);
+	Tokens	   *t;
+	int			shown = 0;		/* up to here the source has been given out */
+
+	state->source = people_to_utf8((char *) PG_GETARG_POINTER(0), &length);
+	state->tokens = t = tokenize(state->source, length);
+	for (int i = 0; i < t->nchunks; i++)
+	{
+		Chunk	   *chunk = &t->chunks[i];
+
+		put_composites(state, chunk);
+		for (int j = 0; j < chunk->natoms; j++)
+		{
+			Atom	   *atom = &t->atoms[chunk->first + j];
+			int			from = t->chars[atom->from].source;
+			int			to = t->chars[atom->to - 1].source_end;
+
+			/* one character can fold into several atoms; it is given out once */
+			from = Max(from, shown);
+			put_token(state, TOKEN_SPACE, state->source + shown, from - shown);
+			if (!atom->cjk)
+				put_token(state, TOKEN_LEAF, state->source + from, Max(to - from, 0));
+			else
+			{
+				if (chunk->natoms == 1 && atom->to - atom->from > 1)
+				{
+					int			len;
+					const char *text = atom_text(t, atom, &len);
+
+					put_token(state, TOKEN_JOINED, text, len);
+				}
+				for (int k = atom->from; k < atom->to;)
+				{
+					int			end = k + 1;
+
+					while (end < atom->to && (!starts_syllable(t->chars[end].cp) ||
+											  t->chars[end].source == t->chars[k].source))
+						end++;
+					put_token(state, TOKEN_CHAR, state->source + Max(from, t->chars[k].source),
+							  Max(t->chars[end - 1].source_end - Max(from, t->chars[k].source), 0));
+					k = end;
+				}
+			}
+			shown = Max(shown, to);
+		}
+	}
+	put_token(state, TOKEN_SPACE, state->source + shown, length - shown);
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+people_parser_token(PG_FUNCTION_ARGS)
+{
+	ParserState *state = (ParserState *) PG_GETARG_POINTER(0);
+	char	  **text = (char **) PG_GETARG_POINTER(1);
+	int		   *len = (int *) PG_GETARG_POINTER(2);
+	ParserToken *token;
+
+	if (state->next == state->n)
+		PG_RETURN_INT32(0);
+	token = &state->list[state->next++];
+	*text = (char *) token->text;
+	*len = token->len;
+	PG_RETURN_INT32(token->type);
+}
+
+Datum
+people_parser_end(PG_FUNCTION_ARGS)
+{
+	ParserState *state = (ParserState *) PG_GETARG_POINTER(0);
+
+	tokens_free(state->tokens);
+	if (state->list != NULL)
+		pfree(state->list);
+	pfree(state);
+	PG_RETURN_VOID();
+}
+
+Datum
+people_parser_types(PG_FUNCTION_ARGS)
+{
+	LexDescr   *descriptions = palloc0((TOKEN_TYPES + 1) * sizeof(LexDescr));
+
+	for (int i = 0; i < TOKEN_TYPES; i++)
+	{
+		descriptions[i].lexid = token_types[i].number;
+		descriptions[i].alias = pstrdup(token_types[i].alias);
+		descriptions[i].descr = pstrdup(token_types[i].description);
+	}
+	PG_RETURN_POINTER(descriptions);
+}
+
+/* ---------- dictionary template: the folding alone ---------- */
+
+Datum
+people_fold_init(PG_FUNCTION_ARGS)
+{
+	List	   *options = (List *) PG_GETARG_POINTER(0);
+
+	if (options != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized parameter \"%s\" of a dictionary of template \"people_fold\"",
+						((DefElem *) linitial(options))->defname),
+				 errhint("It has no parameters.")));
+	/* it has no state, but NULL would say that it has failed */
+	PG_RETURN_POINTER(palloc(1));
+}
+
+/* One token, one lexeme: the whole of it folded. */
+Datum
+people_fold_lexize(PG_FUNCTION_ARGS)
+{
+	char	   *token = (char *) PG_GETARG_POINTER(1);
+	int			len = PG_GETARG_INT32(2);
+	char	   *utf8 = people_to_utf8(token, &len);
+	Tokens	   *t = tokenize(utf8, len);
+	TSLexeme   *result = palloc0(2 * sizeof(TSLexeme));
+	const char *folded;
+
+	/* a tsvector's lexemes have less than 2 kB */
+	while (t->nchars > 0 && t->length > MAXSTRLEN)
+		t->length = t->chars[--t->nchars].start;
+	len = t->length;
+	folded = people_from_utf8(t->text, &len);
+	if (folded != NULL && len > 0)
+		result[0].lexeme = pnstrdup(folded, len);
+	tokens_free(t);
+	PG_RETURN_POINTER(result);
+}

@@ -1,0 +1,87 @@
+/*
+ * people.h
+ *		What the files of search share: lexemes of stored people, words of a query.
+ *
+ * Lexemes in the vector of a person, all folded:
+ *
+ *		word			an atom, or a chunk's atoms joined; weight A of the name, B of
+ *						the local part of an address, C of its host, D of attributes
+ *		<local@host		an address, its local part without separators; with and
+ *						without a tag
+ *		@host			the host of an address and each parent domain but the last
+ *
+ * No atom begins with < or @, so a prefix of words never has to pass by
+ * addresses, of which there are as many as people.
+ */
+#ifndef PROFILES_PEOPLE_H
+#define PROFILES_PEOPLE_H
+
+#include "tokenizer.h"
+#include "tsearch/ts_type.h"
+
+#define WEIGHT_NAME		3
+#define WEIGHT_LOCAL	2
+#define WEIGHT_HOST		1
+#define WEIGHT_ATTRIBUTE 0
+
+/* How well a word of a query is met; greater is better. */
+typedef enum Level
+{
+	LEVEL_NONE,
+	LEVEL_TYPO,
+	LEVEL_ATTRIBUTE,
+	LEVEL_HOST,
+	LEVEL_LOCAL,
+	LEVEL_PREFIX,				/* a word of the name begins with it */
+	LEVEL_JOINED,				/* is it when joined with the next, or taken apart */
+	LEVEL_EXACT,				/* is it */
+	LEVEL_ADDRESS				/* the whole address */
+} Level;
+
+typedef struct Term
+{
+	const char *lexeme;			/* UTF-8, or what it is in the database's encoding */
+	int			len;
+	bool		prefix;
+	bool		joined;			/* of several atoms */
+	int			distance;		/* of a corrected word */
+} Term;
+
+#define WORD_MAX_TERMS	4
+#define WORD_MAX_LEAVES	8
+#define WORD_MAX_CORRECTIONS 24
+
+/* A chunk of a query. */
+typedef struct QueryWord
+{
+	Term		terms[WORD_MAX_TERMS];	/* any of them */
+	int			nterms;
+	Term		leaves[WORD_MAX_LEAVES];	/* its atoms, one behind the other */
+	int			nleaves;
+	Term		host;			/* of an address: that its leaves have beside them */
+	bool		address;		/* has an @ */
+	bool		whole_address;	/* and something on both sides */
+	bool		compound;
+	Term	   *corrections[WORD_MAX_LEAVES];	/* words that a leaf may be a typo of */
+	int			ncorrections[WORD_MAX_LEAVES];
+} QueryWord;
+
+#define QUERY_MAX_WORDS	16
+#define QUERY_MAX_BYTES	2000
+
+typedef struct SearchQuery
+{
+	QueryWord	words[QUERY_MAX_WORDS];
+	int			nwords;
+	int			natoms;
+} SearchQuery;
+
+/* people.c */
+extern char *people_to_utf8(const char *text, int *len);
+extern char *people_from_utf8(const char *text, int *len);
+
+/* people_query.c: words of a query; several if it has alternatives */
+#define QUERY_MAX_ALTERNATIVES 8
+extern int	people_parse_query(const char *text, int len, SearchQuery **queries);
+
+#endif							/* PROFILES_PEOPLE_H */

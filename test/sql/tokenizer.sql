@@ -1,0 +1,106 @@
+-- How text is taken apart: folding, addresses, words of a query, the text search
+-- parser, distance of words.
+
+\set SHOW_CONTEXT never
+
+-- vectors of people
+CREATE TEMP TABLE person (id int, name text, email text);
+INSERT INTO person VALUES
+    (1, 'Ada Lovelace', 'Ada.Lovelace+news@math.example.co.uk'),
+    (2, 'Seán O’Brien', 'ada@example.com'),
+    (3, 'Mary SMITH-Jones', NULL),
+    (4, NULL, 'my-company@co-op.example'),
+    (5, 'J.R.R. Tolkien', 'localpart'),
+    (6, '山田 花子', 'x@localhost'),
+    (7, 'v1.2.3 1.23 12.3', NULL),
+    (8, '', ''),
+    (9, NULL, NULL),
+    (10, '!!! --- ''', '@'),
+    (11, 'Bob <bob@x.example>', '"Q T"@y.example');
+SELECT id, profiles.people_tsvector(name, email) FROM person ORDER BY id;
+
+-- folding: each line is one word, however it is written
+SELECT written, profiles.people_tsvector(written, NULL) AS vector FROM (VALUES
+    ('É'), (U&'E\0301'), ('ÉCOLE'), ('Søren'), ('Łódź'), ('Đoković'), ('Þórður'), ('Æsir'), ('Œuvre'), ('Straße'), ('STRASSE'), ('ẞ'),
+    ('İ'), ('I'), ('ı'), (U&'i\0307'), ('Ёлкин'), ('йод'), ('ΠΑΠΑΔΟΠΟΥΛΟΣ'), ('Παπαδόπουλος'),
+    ('Nguyễn'), ('ﬁne'), ('Ａｄａ'), ('𝓐𝓭𝓪'), ('ﾀﾅｶ'), ('タナカ'), ('たなか'), (U&'\304C'), (U&'\304B\3099'), (U&'\FF76\FF9E'),
+    ('مُحَمَّد'), ('محمد'), ('الأحمد'), ('שָׁלוֹם'), ('שלומ'), ('देविका'), ('٤٢'), ('김'), ('기'), (U&'a\00ADda'), (U&'\200Bada\FE0F'), ('Acme™')
+) AS w (written);
+
+-- words of queries
+SELECT typed, profiles.people_tsquery(typed) FROM (VALUES
+    ('ada'), ('ad'), ('Ada LOVEL'), ('ada.lo'), ('ada+t'), ('ada.lovelace@ex'), ('ada@'), ('@example.com'), ('o''brien'), ('smith-jo'),
+    ('Lovelace, Ada'), ('mac donald'), ('mailto:ada@example.com?subject=Hi%20you'), ('"Ada L" <ada@example.com>'), ('ada OR bob@'),
+    ('ada AND bob'), ('OR'), ('ada OR'), ('and or not'), (''), ('  '), ('!&|()<->:*\'), ('''; --'), ('a\b''c'), ('花子')
+) AS q (typed);
+-- every word of a long query counts up to the sixteenth
+SELECT numnode(profiles.people_tsquery(repeat('a b c d ', 1000)));
+
+-- vectors and queries fit
+SELECT q.typed, array_agg(p.id ORDER BY p.id) AS found
+FROM (VALUES ('ada'), ('lovelace a'), ('adalove'), ('ada.love'), ('ada.lovelace@math'), ('adalovelace+news@math.example.co.uk'), ('@example'), ('example.co'),
+             ('obrien'), ('o''brien'), ('o’b'), ('smith-jones'), ('smithj'), ('jones mary'), ('jrr t'), ('j.r.r.'), ('花'), ('山田花子'), ('田花'), ('1.23'), ('12.3'),
+             ('co-op'), ('my-comp'), ('com'), ('x@localhost')) AS q (typed)
+LEFT JOIN person p ON profiles.people_tsvector(p.name, p.email) @@ profiles.people_tsquery(q.typed)
+GROUP BY q.typed ORDER BY q.typed COLLATE "C";
+
+-- the functions are immutable: indexes and generated columns accept them
+CREATE TEMP TABLE indexed (name text, email text, search tsvector GENERATED ALWAYS AS (profiles.people_tsvector(name, email)) STORED);
+CREATE INDEX ON indexed USING gin (search);
+
+-- long values are cut, whole characters only
+SELECT length(profiles.people_tsvector(repeat('é', 5000), NULL)), length(strip(profiles.people_tsvector(repeat('ab ', 100000), NULL))::text);
+SELECT max(length(lexeme)) FROM unnest(profiles.people_tsvector(NULL, repeat('x', 300) || '@' || repeat('y.', 400) || 'example'));
+
+-- attributes: no positions
+SELECT profiles._attribute_vector('New York', 'New York', NULL, 'Chrome', '17.4.1', 'ada@example.com', 'Łódź');
+
+-- words that typos are corrected to
+SELECT id, profiles._dictionary_words(profiles.people_tsvector(name, email)) FROM person ORDER BY id;
+
+-- distance, against a plain definition: optimal string alignment by recursion
+CREATE FUNCTION plain_distance(a text, b text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    d int[][] := array_fill(0, ARRAY[length(a) + 1, length(b) + 1]);
+BEGIN
+    FOR i IN 0..length(a) LOOP
+        FOR j IN 0..length(b) LOOP
+            d[i + 1][j + 1] := CASE WHEN i = 0 THEN j WHEN j = 0 THEN i
+                ELSE least(d[i][j + 1] + 1, d[i + 1][j] + 1, d[i][j] + (substr(a, i, 1) <> substr(b, j, 1))::int) END;
+            IF i > 1 AND j > 1 AND substr(a, i, 1) = substr(b, j - 1, 1) AND substr(a, i - 1, 1) = substr(b, j, 1) THEN
+                d[i + 1][j + 1] := least(d[i + 1][j + 1], d[i - 1][j - 1] + 1);
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN d[length(a) + 1][length(b) + 1];
+END $$;
+CREATE TEMP TABLE word AS
+SELECT DISTINCT translate(substr(md5(i::text), 1, 4 + i % 7), '0123456789', 'abcdeabcde') AS w FROM generate_series(1, 120) AS i;
+SELECT count(*) AS wrong FROM word a, word b
+WHERE profiles._word_distance(a.w, b.w, 2) <> least(plain_distance(a.w, b.w), 3);
+-- words within the distance have a key in common, for what is corrected: 1 from 4 letters, 2 from 8
+SELECT count(*) AS missed
+FROM word a, word b, LATERAL (SELECT CASE WHEN length(a.w) >= 8 THEN 2 ELSE 1 END AS most) m
+WHERE plain_distance(a.w, b.w) <= m.most
+  AND NOT profiles._word_keys(a.w, m.most) && profiles._word_keys(b.w, CASE WHEN length(b.w) >= 6 THEN 2 ELSE 1 END);
+SELECT count(*) AS near FROM word a, word b WHERE a.w < b.w AND plain_distance(a.w, b.w) <= 2;
+SELECT profiles._word_keys('ab', 1) AS short, profiles._word_keys('ab1c', 1) AS digit, profiles._word_keys('山田太郎', 1) AS unspaced,
+       cardinality(profiles._word_keys('lovelace', 2)) AS long, cardinality(profiles._word_keys('adam', 1)) AS four;
+
+-- the text search parser
+SELECT alias, token FROM ts_debug('profiles.people', 'Ada <Ada.Lovelace+news@math.example.co.uk> O''Brien 山田');
+SELECT to_tsvector('profiles.people', 'Ada <Ada.Lovelace+news@math.example.co.uk> O''Brien 山田');
+SELECT to_tsquery('profiles.people_query', 'ada.love:* & !bob'), websearch_to_tsquery('profiles.people_query', '"ADA lovelace" or o''brien -山田'),
+       phraseto_tsquery('profiles.people_query', 'Ada Lovelace'), plainto_tsquery('profiles.people_query', 'ada@example.com');
+SELECT to_tsvector('profiles.people', t) @@ websearch_to_tsquery('profiles.people_query', q) AS found, t, q
+FROM (VALUES ('Ada.Lovelace@math.example.co.uk', 'lovelace@math'), ('Ada.Lovelace@math.example.co.uk', 'ada.lovelace'), ('Sean O''Brien', 'OBRIEN'),
+             ('Sean O''Brien', '"sean o''brien"'), ('山田太郎', '太郎'), ('山田太郎', '太田'), ('Łukasz Żółć', 'zolc lukasz')) AS c (t, q);
+SELECT ts_headline('profiles.people', 'Ada Lovelace <Ada.Lovelace+news@math.example.co.uk> of Seán O''Brien, 山田花子 (ＡＤＡ)',
+                   to_tsquery('profiles.people_query', 'ada | lovelace | news | sean | 花'), 'MaxWords=60, MinWords=50');
+-- what is shown is the whole text, whatever is in it
+SELECT count(*) AS changed
+FROM (VALUES ('a '), (U&'e\0301 x'), ('½ cup'), ('ﬁ ﬂ'), (U&'\3316 a'), ('@a@@b @'), ('김민준'), (U&'\1112\1161\11AB'), ('...'), (U&'\0301'), ('™'), ('a''b c-d_e+f'), (U&'\33C2x@y.z')) AS t (t)
+WHERE ts_headline('profiles.people', t, to_tsquery('profiles.people_query', 'zzz'), 'HighlightAll=true, StartSel="", StopSel=""') <> t;
+CREATE TEXT SEARCH DICTIONARY pg_temp.wrong (TEMPLATE = profiles.people_fold, accents = keep);
+
+DROP FUNCTION plain_distance;
