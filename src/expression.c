@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -35,6 +36,7 @@
 #include "upkeep.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
@@ -174,6 +176,43 @@ profiles_parse_expression(ParseState *pstate, const char *text)
 	return target->val;
 }
 
+/*
+ * Casts between timestamps with and without time zone read the setting TimeZone,
+ * which is UTC wherever events are folded.  Said in the expression itself, it is
+ * so for whoever reads events too, and an index can hold the value.
+ */
+static Node *
+cast_in_utc(Node *node, void *context)
+{
+	FuncExpr   *cast;
+	Node	   *arg;
+
+	if (node == NULL)
+		return NULL;
+	node = expression_tree_mutator(node, cast_in_utc, context);
+	if (!IsA(node, FuncExpr))
+		return node;
+	cast = (FuncExpr *) node;
+	if (cast->funcid != F_TIMESTAMPTZ_TIMESTAMP && cast->funcid != F_TIMESTAMPTZ_DATE &&
+		cast->funcid != F_TIMESTAMP_TIMESTAMPTZ && cast->funcid != F_DATE_TIMESTAMPTZ)
+		return node;
+	arg = linitial(cast->args);
+	if (cast->funcid == F_TIMESTAMPTZ_DATE)
+		arg = (Node *) makeFuncExpr(F_TIMESTAMP_DATE, TIMESTAMPOID, list_make1(arg),
+									InvalidOid, InvalidOid, COERCE_EXPLICIT_CAST);
+	arg = (Node *) makeFuncExpr(exprType(arg) == TIMESTAMPOID
+								? F_TIMEZONE_TEXT_TIMESTAMP : F_TIMEZONE_TEXT_TIMESTAMPTZ,
+								exprType(arg) == TIMESTAMPOID ? TIMESTAMPTZOID : TIMESTAMPOID,
+								list_make2(makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+													 CStringGetTextDatum("UTC"), false, false),
+										   arg),
+								InvalidOid, DEFAULT_COLLATION_OID, COERCE_SQL_SYNTAX);
+	if (cast->funcid == F_DATE_TIMESTAMPTZ)
+		arg = (Node *) makeFuncExpr(F_DATE_TIMESTAMP, DATEOID, list_make1(arg),
+									InvalidOid, InvalidOid, COERCE_EXPLICIT_CAST);
+	return arg;
+}
+
 /* Analyses and checks an expression over the row that pstate knows. */
 static Expr *
 analyse_expression(ParseState *pstate, const char *text, Oid target_type)
@@ -214,6 +253,7 @@ analyse_expression(ParseState *pstate, const char *text, Oid target_type)
 					 : errhint("Cast it.")));
 		expr = coerced;
 	}
+	expr = cast_in_utc(expr, NULL);
 	assign_expr_collations(pstate, expr);
 
 	if (find_mutable(expr, &culprit))

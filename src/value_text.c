@@ -14,6 +14,8 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+PG_FUNCTION_INFO_V1(profiles_value_text);
+
 /*
  * Built-in types whose text never depends on a setting.  Others, and casts that
  * users made, are run with the settings pinned, which costs more.
@@ -116,4 +118,23 @@ profile_text_of(ProfileTextForm *form, Datum value)
 	}
 	result = PG_DETOAST_DATUM_PACKED(value);
 	return profile_string(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result));
+}
+
+/* _value_text("any") -> text: what a profile would keep of the value */
+Datum
+profiles_value_text(PG_FUNCTION_ARGS)
+{
+	ProfileTextForm *form = fcinfo->flinfo->fn_extra;
+	ProfileString string;
+
+	if (form == NULL)
+	{
+		MemoryContext context = fcinfo->flinfo->fn_mcxt;
+
+		form = MemoryContextAllocZero(context, sizeof(ProfileTextForm));
+		profile_text_form_init(form, get_fn_expr_argtype(fcinfo->flinfo, 0), context);
+		fcinfo->flinfo->fn_extra = form;
+	}
+	string = profile_text_of(form, PG_GETARG_DATUM(0));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(string.data, string.len));
 }

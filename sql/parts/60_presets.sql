@@ -52,7 +52,8 @@ BEGIN ATOMIC
         ('browser.name', 'nullif(EVENT #>> ''{browser,name}'', '''')'),
         ('browser.version', 'nullif(EVENT #>> ''{browser,version}'', '''')'),
         -- for drill-down
-        ('event_id', 'coalesce(EVENT #>> ''{action,id}'', EVENT #>> ''{error,id}'', EVENT #>> ''{resource,id}'', EVENT #>> ''{long_task,id}'', EVENT #>> ''{view,id}'')'),
+        -- errors and resources also carry the ids of their action, as action.id
+        ('event_id', 'EVENT #>> ARRAY[EVENT ->> ''type'', ''id'']'),
         ('type', 'EVENT ->> ''type'''),
         ('view_id', 'EVENT #>> ''{view,id}'''),
         ('version', '(EVENT #>> ''{_dd,document_version}'')::bigint'),

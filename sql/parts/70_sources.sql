@@ -297,6 +297,7 @@ BEGIN
     PERFORM profiles._ensure_columns(columns);
     PERFORM profiles._capture_source(added);
     PERFORM profiles._mark_due(added, 'added');
+    PERFORM profiles._replace_events(added.id);
 
     IF capture = 'none' AND class.relkind IN ('r', 'p') THEN
         RAISE NOTICE 'events of % are not captured as they change', source_name
@@ -421,6 +422,7 @@ BEGIN
         RETURNING c.* INTO found;
         PERFORM profiles._capture_source(found);
     END IF;
+    PERFORM profiles._replace_events(found.id);
     RETURN found.source || CASE WHEN EXISTS (SELECT FROM profiles._source_kind k WHERE k.source_id = found.id AND k.rebuild_due)
                                 THEN ': rebuild due' ELSE ': no rebuild due' END;
 END
@@ -454,6 +456,7 @@ BEGIN
     PERFORM profiles._drop_pending(found.id);
     DELETE FROM profiles.kept k WHERE k.source = found.source;
     DELETE FROM profiles.source_config c WHERE c.id = found.id;
+    PERFORM profiles._replace_events(NULL);
     RAISE NOTICE 'profiles still contain the events of %', found.source
         USING HINT = 'CALL profiles.refresh() or profiles.rebuild() takes them out.';
 END
@@ -478,10 +481,12 @@ BEGIN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c
         WHERE c.oid IN (SELECT to_regclass(profiles._source_view(id)) FROM profiles.source_config)
+           OR c.oid IN (SELECT to_regclass(profiles._events_view(id)) FROM profiles.source_config)
            OR c.oid IN (SELECT to_regclass('profiles.' || name)
-                        FROM unnest(ARRAY['users', 'accounts', 'user_profile', 'account_profile',
+                        FROM unnest(ARRAY['events', 'sessions', 'users', 'accounts', 'user_profile', 'account_profile',
                                           'user_staging', 'account_staging']) AS name)
-        ORDER BY c.relkind = 'r'
+        -- what depends on others first
+        ORDER BY c.relkind = 'r', c.relname <> 'sessions', c.relname <> 'events'
     LOOP
         EXECUTE format('DROP %s %s', r.class, r.name);
     END LOOP;
