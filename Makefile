@@ -30,6 +30,7 @@ OBJS = \
 	src/first_last.o \
 	src/fold.o \
 	src/fold_tables.o \
+	src/import.o \
 	src/people.o \
 	src/people_query.o \
 	src/pinned.o \
@@ -41,6 +42,7 @@ OBJS = \
 	src/profile_ops.o \
 	src/profiles.o \
 	src/rights.o \
+	src/segment.o \
 	src/session.o \
 	src/tokenizer.o \
 	src/value_text.o
@@ -48,7 +50,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters capture upkeep partitions rights tokenizer drill_down cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes segments capture upkeep partitions rights tokenizer drill_down cleanup
 ISOLATION = deferred forget immediate keep kinds levels partition_names partitions prepared readers rewrite sources sources_busy upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
@@ -112,7 +113,7 @@ type_is_allowed(Oid type)
 
 typedef struct FilterCheck
 {
-	ParseState *pstate;
+	ParseState *pstate;			/* NULL: it was not typed now */
 	Oid			role;			/* whose filter it is */
 	Oid			owner;			/* of the extension */
 	Node	   *node;			/* being looked at */
@@ -247,7 +248,8 @@ check_node(Node *node, void *context)
 typedef struct RawCheck
 {
 	ParseState *pstate;
-	char	   *schema;			/* of the extension */
+	bool		of_profiles;	/* is it over users or accounts? */
+	char	   *schema;			/* then the extension's */
 } RawCheck;
 
 /* Refuses subqueries, and lets in_segment be written without its schema. */
@@ -262,46 +264,84 @@ prepare_raw(Node *node, void *context)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a filter can't have subqueries"),
-				 errhint("Import the value with profiles.add_attributes(), or use in_segment('name')."),
+				 check->of_profiles
+				 ? errhint("Import the value with profiles.add_attributes(), or use in_segment('name').")
+				 : errhint("Do that in a view, and name the view as the source."),
 				 parser_errposition(check->pstate, ((SubLink *) node)->location)));
 	if (IsA(node, FuncCall))
 	{
 		FuncCall   *call = (FuncCall *) node;
 
-		if (list_length(call->funcname) == 1 && strcmp(strVal(linitial(call->funcname)), IN_SEGMENT) == 0)
+		if (check->of_profiles && list_length(call->funcname) == 1 && strcmp(strVal(linitial(call->funcname)), IN_SEGMENT) == 0)
 			call->funcname = list_make2(makeString(check->schema), linitial(call->funcname));
 	}
 	return raw_expression_tree_walker(node, prepare_raw, context);
 }
 
-/* The analysed, checked form; the Vars are of relation 1. */
+/* The analysed form of an expression over a relation; the Vars are of relation 1. */
 static Node *
-analyse(Relation relation, const char *text, Oid role)
+transform(ParseState *pstate, Relation relation, const char *alias, const char *text,
+		  bool condition, bool of_profiles)
 {
-	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *item;
-	RawCheck	raw_check;
-	FilterCheck check;
+	RawCheck	check;
 	Node	   *node;
 
 	pstate->p_sourcetext = text;
 	item = addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
-										 makeAlias("p", NIL), false, true);
+										 makeAlias(alias, NIL), false, true);
 	addNSItemToQuery(pstate, item, false, true, true);
-
 	node = profiles_parse_expression(pstate, text);
-	raw_check.pstate = pstate;
-	raw_check.schema = get_namespace_name(RelationGetNamespace(relation));
-	(void) prepare_raw(node, &raw_check);
+	check.pstate = pstate;
+	check.of_profiles = of_profiles;
+	check.schema = get_namespace_name(RelationGetNamespace(relation));
+	(void) prepare_raw(node, &check);
 	node = transformExpr(pstate, node, EXPR_KIND_WHERE);
-	node = coerce_to_boolean(pstate, node, "filter");
+	if (condition)
+		node = coerce_to_boolean(pstate, node, "filter");
 	assign_expr_collations(pstate, node);
+	return node;
+}
+
+/* The same, checked to be a filter of a role. */
+static Node *
+analyse(Relation relation, const char *text, Oid role)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	Node	   *node = transform(pstate, relation, "p", text, true, true);
+	FilterCheck check;
 
 	check.pstate = pstate;
 	check.role = role;
 	check.owner = relation->rd_rel->relowner;
 	(void) check_node(node, &check);
 	return node;
+}
+
+/*
+ * Error context: makes the position of an error one in the text.  In time, that
+ * is before the callback of a query that all this is part of does.
+ */
+static void
+point_into(void *text)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(text);
+	}
+}
+
+static void
+push_text(ErrorContextCallback *callback, const char *text)
+{
+	callback->callback = point_into;
+	callback->arg = unconstify(char *, text);
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
 }
 
 /*
@@ -312,38 +352,40 @@ analyse(Relation relation, const char *text, Oid role)
 Node *
 profiles_analyse_filter(Oid relid, const char *text, Oid role)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Relation	relation = table_open(relid, AccessShareLock);
 	ProfilesRole caller = profiles_become_adder(role);
-	Node	   *volatile filter = NULL;
+	ErrorContextCallback callback;
+	Node	   *filter;
 
-	PG_TRY();
-	{
-		filter = analyse(relation, text, role);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		if (error->cursorpos > 0)
-		{
-			error->internalpos = error->cursorpos;
-			error->internalquery = pstrdup(text);
-			error->cursorpos = 0;
-		}
-		if (error->sqlerrcode == ERRCODE_UNDEFINED_COLUMN && error->hint == NULL)
-			error->hint = psprintf("\\d+ %s.%s shows the columns.",
-								   get_namespace_name(RelationGetNamespace(relation)),
-								   RelationGetRelationName(relation));
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	push_text(&callback, text);
+	filter = analyse(relation, text, role);
+	error_context_stack = callback.previous;
 	profiles_become_caller(caller);
 	table_close(relation, NoLock);
 	return filter;
+}
+
+/*
+ * An expression over the row of a relation, as checked SQL in which the relation
+ * is called alias; a condition, or of any type.  Unlike filters it may call what
+ * its writer may, since it is evaluated as that role: the current user.
+ */
+char *
+profiles_row_expression(Relation relation, const char *alias, const char *text, bool condition)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	ErrorContextCallback callback;
+	Node	   *node;
+
+	push_text(&callback, text);
+	node = transform(pstate, relation, alias, text, condition, false);
+	if (contain_volatile_functions(node))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("a filter or order must not call volatile functions"),
+				 parser_errposition(pstate, exprLocation(node))));
+	error_context_stack = callback.previous;
+	return deparse_expression(node, deparse_context_for(alias, RelationGetRelid(relation)), true, false);
 }
 
 /* ---------- segments in filters ---------- */
@@ -398,6 +440,21 @@ segment_position(Expansion *expansion, FuncExpr *call)
 	return internalerrposition(pg_mbstrlen_with_len(expansion->text, call->location) + 1);
 }
 
+/* The name that a reference to a segment gives. */
+static char *
+segment_name(Expansion *expansion, FuncExpr *call)
+{
+	Const	   *argument = linitial(call->args);
+
+	if (!IsA(argument, Const) || argument->constisnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("in_segment needs the name of a segment in quotes"),
+				 errhint("Write in_segment('name')."),
+				 segment_position(expansion, call)));
+	return TextDatumGetCString(argument->constvalue);
+}
+
 static Node *
 unmark(Node *node, void *context)
 {
@@ -412,43 +469,71 @@ unmark(Node *node, void *context)
 	return expression_tree_mutator(node, unmark, context);
 }
 
-/* The filter of a segment's view; references to segments are as they were written. */
-static Node *
-segment_filter(Expansion *expansion, FuncExpr *call, const char *name)
+/*
+ * The filter of a segment's view, with references to segments as they were
+ * written, and the relation that it is over; the Vars are of relation 1.
+ */
+Node *
+profiles_segment_filter(Oid view, Oid *over)
 {
-	Oid			view = get_relname_relid(psprintf("segment_%s", name),
-										 get_rel_namespace(expansion->relation));
-	Relation	relation;
-	Query	   *query;
-	RangeTblRef *from;
-	RangeTblEntry *rte;
+	Relation	relation = table_open(view, AccessShareLock);
+	Expansion	expansion = {0};
+	FilterCheck check = {0};
+	Query	   *query = NULL;
+	RangeTblRef *from = NULL;
+	RangeTblEntry *rte = NULL;
 	Node	   *filter;
 
-	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_VIEW)
+	if (relation->rd_rel->relkind == RELKIND_VIEW)
+	{
+		query = copyObject(get_view_query(relation));
+		if (list_length(query->jointree->fromlist) == 1 && IsA(linitial(query->jointree->fromlist), RangeTblRef))
+		{
+			from = linitial_node(RangeTblRef, query->jointree->fromlist);
+			rte = rt_fetch(from->rtindex, query->rtable);
+		}
+	}
+	/* its owner may have changed it */
+	if (rte == NULL || rte->rtekind != RTE_RELATION || query->jointree->quals == NULL ||
+		get_rel_namespace(rte->relid) != RelationGetNamespace(relation) || query->hasSubLinks)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("view \"%s\" is not the view of a segment", RelationGetRelationName(relation)),
+				 errhint("Drop it, and create the segment again.")));
+	*over = rte->relid;
+	filter = query->jointree->quals;
+	ChangeVarNodes(filter, from->rtindex, 1, 0);
+	expansion.function = in_segment_function(rte->relid);
+	filter = unmark(filter, &expansion);
+	check.role = relation->rd_rel->relowner;
+	check.owner = profiles_relation_owner(rte->relid);
+	(void) check_node(filter, &check);
+	table_close(relation, NoLock);
+	return filter;
+}
+
+/* The filter of a segment that a filter refers to. */
+static Node *
+referenced_filter(Expansion *expansion, FuncExpr *call, const char *name)
+{
+	Oid			view = profiles_segment_view(name, get_rel_namespace(expansion->relation));
+	Oid			over;
+	Node	   *filter;
+
+	if (!OidIsValid(view))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("segment \"%s\" does not exist", name),
 				 errhint("profiles.segments lists them."),
 				 segment_position(expansion, call)));
-	relation = table_open(view, AccessShareLock);
-	query = copyObject(get_view_query(relation));
-	table_close(relation, NoLock);
-	if (list_length(query->jointree->fromlist) != 1 || query->jointree->quals == NULL ||
-		!IsA(linitial(query->jointree->fromlist), RangeTblRef))
-		elog(ERROR, "view \"segment_%s\" is not the view of a segment", name);
-	from = linitial_node(RangeTblRef, query->jointree->fromlist);
-	rte = rt_fetch(from->rtindex, query->rtable);
-	if (rte->rtekind != RTE_RELATION)
-		elog(ERROR, "view \"segment_%s\" is not the view of a segment", name);
-	if (rte->relid != expansion->relation)
+	filter = profiles_segment_filter(view, &over);
+	if (over != expansion->relation)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("segment \"%s\" is one of %s, not of %s", name,
-						get_rel_name(rte->relid), get_rel_name(expansion->relation)),
+						get_rel_name(over), get_rel_name(expansion->relation)),
 				 segment_position(expansion, call)));
-	filter = query->jointree->quals;
-	ChangeVarNodes(filter, from->rtindex, 1, 0);
-	return unmark(filter, expansion);
+	return filter;
 }
 
 static Node *
@@ -456,7 +541,6 @@ expand(Node *node, void *context)
 {
 	Expansion  *expansion = context;
 	FuncExpr   *call = (FuncExpr *) node;
-	Const	   *argument;
 	char	   *name;
 	const char *given;
 	ListCell   *lc;
@@ -467,21 +551,14 @@ expand(Node *node, void *context)
 	if (!IsA(node, FuncExpr) || call->funcid != expansion->function)
 		return expression_tree_mutator(node, expand, context);
 	check_stack_depth();
-	argument = linitial(call->args);
-	if (!IsA(argument, Const) || argument->constisnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("in_segment needs the name of a segment in quotes"),
-				 errhint("Write in_segment('name')."),
-				 segment_position(expansion, call)));
-	name = TextDatumGetCString(argument->constvalue);
+	name = segment_name(expansion, call);
 	foreach(lc, expansion->inside)
 		if (strcmp(lfirst(lc), name) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_RECURSION),
 					 errmsg("segment \"%s\" would refer to itself", name),
 					 segment_position(expansion, call)));
-	filter = segment_filter(expansion, call, name);
+	filter = referenced_filter(expansion, call, name);
 	given = expansion->text;
 	expansion->text = NULL;
 	expansion->inside = lcons(name, expansion->inside);
@@ -523,6 +600,36 @@ profiles_expand_segments(Node *filter, Oid relation, const char *text, const cha
 	return expand(filter, &expansion);
 }
 
+typedef struct References
+{
+	Expansion	expansion;
+	List	   *names;
+} References;
+
+static bool
+collect_segments(Node *node, void *context)
+{
+	References *references = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == references->expansion.function)
+		references->names = lappend(references->names,
+									segment_name(&references->expansion, (FuncExpr *) node));
+	return expression_tree_walker(node, collect_segments, context);
+}
+
+/* The names of the segments that a filter as it was written refers to. */
+List *
+profiles_segments_in(Node *filter, Oid relation)
+{
+	References	references = {{0}};
+
+	references.expansion.function = in_segment_function(relation);
+	(void) collect_segments(filter, &references);
+	return references.names;
+}
+
 /* in_segment(segment text): is expanded wherever it may stand. */
 Datum
 profiles_in_segment(PG_FUNCTION_ARGS)
@@ -537,8 +644,8 @@ profiles_in_segment(PG_FUNCTION_ARGS)
 /* ---------- filter arguments ---------- */
 
 /* The view users or accounts in a schema. */
-static Oid
-relation_of_kind(const char *kind, Oid namespace)
+Oid
+profiles_relation_of_kind(const char *kind, Oid namespace)
 {
 	Oid			relation;
 
@@ -570,8 +677,8 @@ profiles_filter(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("kind must not be NULL")));
-	relation = relation_of_kind(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-								get_func_namespace(fcinfo->flinfo->fn_oid));
+	relation = profiles_relation_of_kind(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+										 get_func_namespace(fcinfo->flinfo->fn_oid));
 	given = PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (given[strspn(given, " \t\n\r\f\v")] == '\0')
 		PG_RETURN_TEXT_P(cstring_to_text("true"));

@@ -21,12 +21,14 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "upkeep.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(profiles_run_rebuild);
 PG_FUNCTION_INFO_V1(profiles_run_refresh);
+PG_FUNCTION_INFO_V1(profiles_run_sync);
 PG_FUNCTION_INFO_V1(profiles_lock_kind);
 
 const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
@@ -150,22 +152,10 @@ run_kind(Run *run, int kind)
 	PG_END_TRY();
 }
 
-/* The body of rebuild and refresh. */
+/* Sets what every procedure needs to know, and refuses where it can't run. */
 static void
-run_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
+start_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
 {
-	Oid			function = fcinfo->flinfo->fn_oid;
-	char	   *only = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	bool		known = only == NULL;
-
-	for (int kind = 0; kind < PROFILES_KINDS; kind++)
-		known |= only != NULL && strcmp(only, profiles_kinds[kind]) == 0;
-	if (!known)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown kind \"%s\"", only),
-				 errhint("The kinds are \"user\" and \"account\".")));
-
 	/* what is locked, blocked or captured later than the snapshot would be missed */
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
@@ -177,9 +167,26 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
 		ereport(NOTICE,
 				(errmsg("%s runs as one transaction", name),
 				 errhint("Outside a transaction block it commits in batches.")));
-	run->extension = profiles_extension_of(function);
-	run->owner = profiles_owner(function);
+	run->extension = profiles_extension_of(fcinfo->flinfo->fn_oid);
+	run->owner = profiles_owner(fcinfo->flinfo->fn_oid);
+}
 
+/* The body of rebuild and refresh. */
+static void
+run_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
+{
+	char	   *only = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		known = only == NULL;
+
+	for (int kind = 0; kind < PROFILES_KINDS; kind++)
+		known |= only != NULL && strcmp(only, profiles_kinds[kind]) == 0;
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown kind \"%s\"", only),
+				 errhint("The kinds are \"user\" and \"account\".")));
+
+	start_procedure(fcinfo, name, run);
 	SPI_connect_ext(run->atomic ? 0 : SPI_OPT_NONATOMIC);
 	for (int kind = 0; kind < PROFILES_KINDS; kind++)
 	{
@@ -212,6 +219,55 @@ profiles_run_refresh(PG_FUNCTION_ARGS)
 	run.no_since = PG_ARGISNULL(1);
 	run.since = run.no_since ? (Datum) 0 : PG_GETARG_DATUM(1);
 	run_procedure(fcinfo, "refresh", &run);
+	PG_RETURN_VOID();
+}
+
+/* Calls an internal function of one argument as the extension's owner. */
+static Datum
+call_as_owner(Oid owner, const char *sql, Oid type, Datum argument, bool no_argument, bool *isnull)
+{
+	ProfilesRole caller = profiles_become_owner(owner);
+	char		nulls[] = {no_argument ? 'n' : ' ', '\0'};
+	Datum		result;
+
+	if (SPI_execute_with_args(sql, 1, &type, &argument, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "\"%s\" failed", sql);
+	result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	profiles_become_caller(caller);
+	return result;
+}
+
+/* sync(source text): reads the reference tables that are due, or the one; commits after each. */
+Datum
+profiles_run_sync(PG_FUNCTION_ARGS)
+{
+	Run			run = {0};
+	MemoryContext context = CurrentMemoryContext;
+	ArrayType  *due;
+	int32	   *ids;
+	int			n;
+	bool		isnull;
+
+	start_procedure(fcinfo, "sync", &run);
+	SPI_connect_ext(run.atomic ? 0 : SPI_OPT_NONATOMIC);
+	due = DatumGetArrayTypePCopy(call_as_owner(run.owner, "SELECT profiles._due_imports($1)", TEXTOID,
+											   PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0),
+											   PG_ARGISNULL(0), &isnull));
+	n = ArrayGetNItems(ARR_NDIM(due), ARR_DIMS(due));
+	ids = MemoryContextAlloc(context, sizeof(int32) * (n + 1));
+	memcpy(ids, ARR_DATA_PTR(due), sizeof(int32) * n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!DatumGetBool(call_as_owner(run.owner, "SELECT profiles._sync_import($1)", INT4OID,
+										Int32GetDatum(ids[i]), false, &isnull)))
+			ereport(NOTICE,
+					(errmsg("a reference table is being synced or dropped by another session"),
+					 errhint("It is left out; profiles.sync_runs shows when it is done.")));
+		if (!run.atomic)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+	}
+	SPI_finish();
 	PG_RETURN_VOID();
 }
 

@@ -41,6 +41,8 @@
 
 PG_FUNCTION_INFO_V1(profiles_as_owner);
 PG_FUNCTION_INFO_V1(profiles_define_as_owner);
+PG_FUNCTION_INFO_V1(profiles_make_import);
+PG_FUNCTION_INFO_V1(profiles_make_segment);
 PG_FUNCTION_INFO_V1(profiles_make_view);
 
 /*
@@ -91,6 +93,20 @@ profiles_owner(Oid function)
 	owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
+	return owner;
+}
+
+/* The owner of a relation. */
+Oid
+profiles_relation_owner(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relation);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
 	return owner;
 }
 
@@ -213,7 +229,7 @@ pass_gate(FunctionCallInfo fcinfo, bool defines)
 	{
 		ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
-		InitMaterializedSRF(fcinfo, 0);
+		InitMaterializedSRF(fcinfo, type_is_rowtype(proc->prorettype) ? 0 : MAT_SRF_USE_EXPECTED_DESC);
 		options.dest = CreateDestReceiver(DestTuplestore);
 		SetTuplestoreDestReceiverParams(options.dest, rsinfo->setResult,
 										rsinfo->econtext->ecxt_per_query_memory,
@@ -275,6 +291,27 @@ profiles_define_as_owner(PG_FUNCTION_ARGS)
 	return pass_gate(fcinfo, true);
 }
 
+/* The text argument of the call at the gate that has this name, or NULL. */
+static char *
+gate_argument(const char *name)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(gate->proc->oid));
+	Oid		   *types;
+	char	  **names;
+	char	   *modes;
+	int			nargs;
+	char	   *result = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", gate->proc->oid);
+	nargs = Min(get_func_arg_info(tuple, &types, &names, &modes), gate->proc->pronargs);
+	for (int i = 0; i < nargs && names != NULL; i++)
+		if (strcmp(names[i], name) == 0 && types[i] == TEXTOID && !gate->fcinfo->args[i].isnull)
+			result = TextDatumGetCString(gate->fcinfo->args[i].value);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /*
  * The role that a filter's text comes from: who called the function at the gate,
  * if the text is its argument "filter"; else whoever runs now.
@@ -282,29 +319,9 @@ profiles_define_as_owner(PG_FUNCTION_ARGS)
 Oid
 profiles_filter_role(const char *filter)
 {
-	HeapTuple	tuple;
-	Oid		   *types;
-	char	  **names;
-	char	   *modes;
-	int			nargs;
-	Oid			role = GetUserId();
+	char	   *given = gate == NULL ? NULL : gate_argument("filter");
 
-	if (gate == NULL)
-		return role;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(gate->proc->oid));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", gate->proc->oid);
-	nargs = Min(get_func_arg_info(tuple, &types, &names, &modes), gate->proc->pronargs);
-	for (int i = 0; i < nargs && names != NULL; i++)
-	{
-		NullableDatum *argument = &gate->fcinfo->args[i];
-
-		if (strcmp(names[i], "filter") == 0 && types[i] == TEXTOID && !argument->isnull &&
-			strcmp(TextDatumGetCString(argument->value), filter) == 0)
-			role = gate->caller;
-	}
-	ReleaseSysCache(tuple);
-	return role;
+	return given != NULL && strcmp(given, filter) == 0 ? gate->caller : GetUserId();
 }
 
 /*
@@ -336,6 +353,39 @@ given_entries(void)
 }
 
 /*
+ * Creates a view in our schema for a role, as DefineView() does, except that the
+ * role is not the current user and needs no right on the schema.
+ */
+static Oid
+define_view(Oid namespace, const char *name, Oid role, Query *query, const char *comment)
+{
+	CreateStmt *create = makeNode(CreateStmt);
+	ProfilesRole caller;
+	ListCell   *lc;
+	Oid			view;
+
+	create->relation = makeRangeVar(get_namespace_name(namespace), pstrdup(name), -1);
+	create->oncommit = ONCOMMIT_NOOP;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		create->tableElts = lappend(create->tableElts,
+									makeColumnDef(entry->resname, exprType((Node *) entry->expr),
+												  exprTypmod((Node *) entry->expr),
+												  exprCollation((Node *) entry->expr)));
+	}
+	view = DefineRelation(create, RELKIND_VIEW, role, NULL, NULL).objectId;
+	CommandCounterIncrement();
+	CreateComments(view, RelationRelationId, 0, comment);
+	caller = profiles_become_adder(role);
+	StoreViewQuery(view, query, false);
+	profiles_become_caller(caller);
+	CommandCounterIncrement();
+	return view;
+}
+
+/*
  * _make_view(source_id integer) -> the view of a source, made or made anew.
  *
  * All that it says and whose it is comes from the call at the gate: for
@@ -357,8 +407,6 @@ profiles_make_view(PG_FUNCTION_ARGS)
 	ProfilesRole caller;
 	Relation	relation;
 	Query	   *query;
-	CreateStmt *create = makeNode(CreateStmt);
-	ListCell   *lc;
 
 	if (gate == NULL || !gate->defines)
 		ereport(ERROR,
@@ -401,26 +449,80 @@ profiles_make_view(PG_FUNCTION_ARGS)
 		ObjectAddressSet(old, RelationRelationId, view);
 		performDeletion(&old, DROP_RESTRICT, 0);
 	}
-	/* as DefineView() does, except that the owner is not the current user */
-	create->relation = makeRangeVar(get_namespace_name(namespace), name, -1);
-	create->oncommit = ONCOMMIT_NOOP;
-	foreach(lc, query->targetList)
-	{
-		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+	PG_RETURN_OID(define_view(namespace, name, role, query,
+							  psprintf("Internal: mapping of source %s. Owned by the role that added it, with whose rights its expressions run.",
+									   profiles_relation_text(relid))));
+}
 
-		create->tableElts = lappend(create->tableElts,
-									makeColumnDef(entry->resname, exprType((Node *) entry->expr),
-												  exprTypmod((Node *) entry->expr),
-												  exprCollation((Node *) entry->expr)));
+/*
+ * _make_import(import_id integer) -> the view of an import: what the caller of
+ * add_attributes wants read, for the caller.
+ */
+Datum
+profiles_make_import(PG_FUNCTION_ARGS)
+{
+	if (gate == NULL || !gate->defines || strcmp(NameStr(gate->proc->proname), "add_attributes") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to make the view of an import"),
+				 errhint("profiles.add_attributes() does.")));
+	PG_RETURN_OID(define_view(get_func_namespace(fcinfo->flinfo->fn_oid),
+							  psprintf("import_%d", PG_GETARG_INT32(0)), gate->caller,
+							  profiles_import_query(given_entries()),
+							  "Internal: what an import of custom attributes reads. Owned by the role that added it, with whose rights it is read."));
+}
+
+/*
+ * _make_segment() -> the view of a segment, made or made anew.
+ *
+ * All that it says and whose it is comes from the call at the gate: for
+ * create_segment it is the caller's; alter_segment gives it a new filter, which
+ * only members of the role that owns it may do.
+ */
+Datum
+profiles_make_segment(PG_FUNCTION_ARGS)
+{
+	Oid			namespace = get_func_namespace(fcinfo->flinfo->fn_oid);
+	bool		create = gate != NULL && gate->defines && strcmp(NameStr(gate->proc->proname), "create_segment") == 0;
+	bool		alter = gate != NULL && gate->defines && strcmp(NameStr(gate->proc->proname), "alter_segment") == 0;
+	char	   *name;
+	char	   *text;
+	Oid			view;
+	Oid			relation;
+	Oid			role;
+	Node	   *filter;
+
+	if (!create && !alter)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to make the view of a segment"),
+				 errhint("profiles.create_segment() and profiles.alter_segment() do.")));
+	name = gate_argument("name");
+	text = gate_argument("filter");
+	view = profiles_segment_view(name, namespace);
+	if (create)
+	{
+		relation = profiles_relation_of_kind(gate_argument("kind"), namespace);
+		role = gate->caller;
 	}
-	view = DefineRelation(create, RELKIND_VIEW, role, NULL, NULL).objectId;
-	CommandCounterIncrement();
-	CreateComments(view, RelationRelationId, 0,
-				   psprintf("Internal: mapping of source %s. Owned by the role that added it, with whose rights its expressions run.",
-							profiles_relation_text(relid)));
-	caller = profiles_become_adder(role);
-	StoreViewQuery(view, query, false);
-	profiles_become_caller(caller);
-	CommandCounterIncrement();
+	else
+	{
+		(void) profiles_segment_filter(view, &relation);
+		role = profiles_relation_owner(view);
+		if (!has_privs_of_role(gate->caller, role))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to act as role \"%s\"",
+							GetUserNameFromId(role, false)),
+					 errhint("Only members of that role can change its filter.")));
+	}
+	filter = profiles_analyse_filter(relation, text, gate->caller);
+	filter = profiles_expand_segments(filter, relation, text, name, true);
+	if (alter)
+		profiles_replace_segment(view, relation, filter);
+	else
+		view = define_view(namespace, psprintf("segment_%s", name), role,
+						   profiles_segment_query(relation, filter),
+						   psprintf("Segment of %s.", get_rel_name(relation)));
 	PG_RETURN_OID(view);
 }

@@ -49,6 +49,7 @@ typedef struct ProfilesRole
 
 extern Oid	profiles_extension_of(Oid function);
 extern Oid	profiles_owner(Oid function);
+extern Oid	profiles_relation_owner(Oid relation);
 extern ProfilesRole profiles_become_owner(Oid owner);
 extern ProfilesRole profiles_become_adder(Oid role);
 extern void profiles_become_caller(ProfilesRole caller);
@@ -89,6 +90,18 @@ extern bool profiles_reads_pinned_settings_only(Form_pg_proc proc);
 extern Node *profiles_analyse_filter(Oid relation, const char *text, Oid role);
 extern Node *profiles_expand_segments(Node *filter, Oid relation, const char *text,
 									  const char *inside, bool marked);
+extern char *profiles_row_expression(Relation relation, const char *alias, const char *text, bool condition);
+extern Oid	profiles_relation_of_kind(const char *kind, Oid namespace);
+extern Node *profiles_segment_filter(Oid view, Oid *over);
+extern List *profiles_segments_in(Node *filter, Oid relation);
+
+/* segment.c */
+extern Oid	profiles_segment_view(const char *name, Oid namespace);
+extern Query *profiles_segment_query(Oid relid, Node *filter);
+extern void profiles_replace_segment(Oid view, Oid relid, Node *filter);
+
+/* import.c */
+extern Query *profiles_import_query(List *entries);
 
 /* fold.c */
 typedef struct ProfilesFold

@@ -98,7 +98,8 @@ END
 $$;
 COMMENT ON FUNCTION profiles._ddl(text) IS 'Internal: runs DDL under a short lock_timeout, with retries.';
 
--- users or accounts: what the view has, in its order, then what the table has got.
+-- users or accounts: what the view has, in its order, then what the table has
+-- got, then custom attributes. Those that were dropped read NULL.
 CREATE FUNCTION profiles._replace_view(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -110,6 +111,7 @@ DECLARE
     countries text[] := ARRAY['first_seen_country_name', 'last_seen_country_name'];
     names text[];
     columns text;
+    joins text;
     r record;
 BEGIN
     -- a new view: the fixed columns, then the names of countries
@@ -123,20 +125,33 @@ BEGIN
                             WHERE attrelid = storage AND attnum > 0 AND NOT attisdropped
                               AND attname NOT IN ('key', 'profile') AND NOT attname = ANY (names)
                             ORDER BY attnum);
+    names := names || ARRAY(SELECT a.attribute FROM profiles.attribute_config a
+                            WHERE a.kind = _replace_view.kind AND NOT a.attribute = ANY (names)
+                            ORDER BY a.import_id, a.position);
+    SELECT coalesce(string_agg(format(' LEFT JOIN %s a%s ON a%2$s.key = %s', profiles._import_table(i.id), i.id,
+                                      profiles._profile_key(i.kind, i.profile_key)), '' ORDER BY i.id), '')
+      INTO joins
+      FROM profiles.import_config i WHERE i.kind = _replace_view.kind;
 
     SELECT string_agg(
                CASE n.name
                    WHEN id_column THEN format('p.key AS %I', id_column)
                    WHEN 'first_seen_country_name' THEN 'coalesce(fc.name, p.first_seen_country) AS first_seen_country_name'
                    WHEN 'last_seen_country_name' THEN 'coalesce(lc.name, p.last_seen_country) AS last_seen_country_name'
-                   ELSE format('p.%I', n.name) END, ', ' ORDER BY n.position)
+                   ELSE CASE WHEN s.attname IS NOT NULL THEN format('p.%I', n.name)
+                             WHEN c.attribute IS NOT NULL THEN format('a%s.%I', c.import_id, n.name)
+                             ELSE format('NULL::%s AS %I', format_type(v.atttypid, NULL), n.name) END END,
+               ', ' ORDER BY n.position)
       INTO columns
-      FROM unnest(names) WITH ORDINALITY AS n (name, position);
+      FROM unnest(names) WITH ORDINALITY AS n (name, position)
+      LEFT JOIN profiles.attribute_config c ON c.kind = _replace_view.kind AND c.attribute = n.name
+      LEFT JOIN pg_attribute s ON s.attrelid = storage AND s.attname = n.name AND s.attnum > 0 AND NOT s.attisdropped
+      LEFT JOIN pg_attribute v ON v.attrelid = relation AND v.attname = n.name;
     PERFORM profiles._ddl(format(
         'CREATE OR REPLACE VIEW profiles.%I AS SELECT %s FROM profiles.%I p '
         'LEFT JOIN profiles.country fc ON fc.code = p.first_seen_country '
-        'LEFT JOIN profiles.country lc ON lc.code = p.last_seen_country',
-        profiles._relation(kind), columns, profiles._storage(kind)));
+        'LEFT JOIN profiles.country lc ON lc.code = p.last_seen_country%s',
+        profiles._relation(kind), columns, profiles._storage(kind), joins));
 
     EXECUTE format('COMMENT ON VIEW profiles.%I IS %L', profiles._relation(kind),
                    format('One row per %s, folded from events; key: %s. Refreshed by profiles.rebuild().', kind, id_column));
@@ -152,6 +167,18 @@ BEGIN
     LOOP
         EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.attname, r.description);
     END LOOP;
+    FOR r IN SELECT n.name, i.source, i.source_key, i.profile_key, c.source_column
+             FROM unnest(names) AS n (name)
+             LEFT JOIN profiles.attribute_config c ON c.kind = _replace_view.kind AND c.attribute = n.name
+             LEFT JOIN profiles.import_config i ON i.id = c.import_id
+             WHERE n.name <> id_column AND NOT n.name = ANY (countries)
+               AND NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = n.name AND s.attnum > 0 AND NOT s.attisdropped)
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.name,
+                       CASE WHEN r.source IS NULL THEN 'Custom attribute that was dropped: always NULL.'
+                            ELSE format('Custom attribute: column %s of %s, where its %s is the %s.', r.source_column, r.source, r.source_key, r.profile_key) END);
+    END LOOP;
+    PERFORM profiles._extend_segments(kind);
 END
 $$;
 COMMENT ON FUNCTION profiles._replace_view(text) IS 'Internal: makes or extends the view users or accounts.';
@@ -184,6 +211,14 @@ BEGIN
         SELECT c.column_name, c.attribute, profiles._column_attribute(storage, c.column_name) INTO clash
         FROM profiles._columns(kind, further) c
         WHERE profiles._column_attribute(storage, c.column_name) <> c.attribute
+        ORDER BY 1 LIMIT 1;
+    END IF;
+    IF NOT FOUND AND storage IS NOT NULL THEN
+        -- a column of the view that the table does not have is or was a custom attribute
+        SELECT c.column_name, c.attribute AS one, c.column_name AS other INTO clash
+        FROM profiles._columns(kind, further) c
+        JOIN pg_attribute v ON v.attrelid = to_regclass(format('profiles.%I', profiles._relation(kind))) AND v.attname = c.column_name
+        WHERE NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = c.column_name AND s.attnum > 0 AND NOT s.attisdropped)
         ORDER BY 1 LIMIT 1;
     END IF;
     IF FOUND THEN

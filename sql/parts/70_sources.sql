@@ -480,16 +480,22 @@ BEGIN
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c
-        WHERE c.oid IN (SELECT to_regclass(profiles._source_view(id)) FROM profiles.source_config)
+        LEFT JOIN profiles.segment_config s ON c.oid = to_regclass(profiles._segment_view(s.segment))
+        WHERE s.segment IS NOT NULL
+           OR c.oid IN (SELECT to_regclass(profiles._source_view(id)) FROM profiles.source_config)
+           OR c.oid IN (SELECT to_regclass(n) FROM profiles.import_config i, unnest(ARRAY[profiles._import_view(i.id), profiles._import_table(i.id)]) AS n)
            OR c.oid IN (SELECT to_regclass(profiles._events_view(id)) FROM profiles.source_config)
            OR c.oid IN (SELECT to_regclass('profiles.' || name)
                         FROM unnest(ARRAY['events', 'sessions', 'users', 'accounts', 'user_profile', 'account_profile',
                                           'user_staging', 'account_staging']) AS name)
         -- what depends on others first
-        ORDER BY c.relkind = 'r', c.relname <> 'sessions', c.relname <> 'events'
+        ORDER BY s.segment IS NULL, c.relkind = 'r', c.relname <> 'sessions', c.relname <> 'events'
     LOOP
         EXECUTE format('DROP %s %s', r.class, r.name);
     END LOOP;
+    DELETE FROM profiles.segment_config;
+    DELETE FROM profiles.import_config;
+    DELETE FROM profiles.sync_run;
     DELETE FROM profiles.source_config;
     DELETE FROM profiles.upkeep;
     DELETE FROM profiles.user_pending;

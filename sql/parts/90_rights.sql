@@ -19,6 +19,7 @@ BEGIN
         WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', '_filter', 'capture')
           AND p.proname NOT IN ('_latest_time', '_event_indexes', '_advise_indexes', '_chain_start', '_find_event_indexes', '_indexed_relations',
                                 'session_events', 'account_users')
+          AND p.proname NOT IN ('_segment_definition', '_read_segment', '_segment_count', 'matched_keys')
           AND p.proname !~ '^(user|account)_(sessions|pages|actions|frustrations)$'
     LOOP
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f.signature);

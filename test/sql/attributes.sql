@@ -1,0 +1,303 @@
+-- Custom attributes: imports, their syncs, and the columns that show them.
+
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE SCHEMA attr;
+CREATE TABLE attr.events (ts timestamptz, user_id text, account_id text, email text, plan text);
+INSERT INTO attr.events
+SELECT timestamptz '2026-01-01Z' + i * interval '1 min', 'u' || i % 100, 'a' || i % 7,
+       CASE i % 2 WHEN 0 THEN 'User' || i % 100 || '@Example.org' END, 'p' || i % 4
+FROM generate_series(1, 1000) AS i;
+SELECT profiles.add_attributes('user', 'attr.events', 'user_id', 'user_id');
+SELECT profiles.add_source('attr.events', mapping => '{"plan": "plan", "email": "email"}');
+CALL profiles.rebuild();
+
+CREATE TYPE attr.mood AS ENUM ('sad', 'ok', 'happy');
+CREATE DOMAIN attr.score AS integer CHECK (value < 1000);
+CREATE TABLE attr.crm (
+    id bigint, uid text, "Lifetime Value" numeric(10, 2), n2 smallint, n4 integer, n8 bigint, f4 real, f8 double precision, vip boolean,
+    born date, seen timestamp(3), seen_tz timestamptz, ref uuid, mood attr.mood, score attr.score, code char(4), short varchar(3),
+    _fivetran_synced timestamptz, _airbyte_raw_id text, _ab_x text, _dlt_id text, _sdc_y text);
+INSERT INTO attr.crm
+SELECT i, 'u' || i, i * 1.25, i % 7, i, i::bigint << 33, i / 4.0, i / 3.0, i % 3 = 0, date '2020-01-01' + i, timestamp '2020-01-01' + i * interval '1 s',
+       timestamptz '2020-01-01Z' + i * interval '1 s', ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid,
+       (ARRAY['sad', 'ok', 'happy'])[1 + i % 3]::attr.mood, i, 'c' || i % 9, 's' || i % 9, now(), '', '', '', ''
+FROM generate_series(1, 150) AS i;
+
+-- a plain LEFT JOIN is the oracle
+CREATE FUNCTION attr.differ(theirs text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE n bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM ((TABLE attr.ours EXCEPT ALL %1$s) UNION ALL (%1$s EXCEPT ALL TABLE attr.ours)) d', theirs) INTO n;
+    RETURN n;
+END $$;
+
+-- names: valid ones are proposed, columns can be chosen
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "LTV (usd)"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "4ever"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "_"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', jsonb_build_object('n4', repeat('x', 57)));
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "last_seen"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "last_seen_country_name"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "user_id"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "x", "n8": "x"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"nothing": "x"}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'nothing', 'user_id');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'nothing', '{"n4": null}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'last_seen', '{"n4": null}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'key', '{"n4": null}');
+SELECT profiles.add_attributes('person', 'attr.crm', 'uid', 'user_id', '{"n4": null}');
+SELECT profiles.add_attributes('user', NULL, 'uid', 'user_id', '{"n4": null}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '[]');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": 4}');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', every => '0');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', on_duplicate => 'newest');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', on_duplicate => 'last');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', order_by => 'n4');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', filter => 'n4 > nothing');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', filter => 'true); DROP TABLE attr.crm; --');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', filter => 'n4 IN (SELECT 1)');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', filter => 'random() < 1');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null}', on_duplicate => 'last', order_by => 'n4, n8');
+SELECT profiles.add_attributes('user', 'profiles.users', 'user_id', 'user_id', '{"user_name": "x"}');
+CREATE TEMP TABLE crm (uid text, x int);
+SELECT profiles.add_attributes('user', 'crm', 'uid', 'user_id');
+CREATE TABLE attr.odd (uid text, tags text[], doc jsonb, pair attr.crm);
+SELECT profiles.add_attributes('user', 'attr.odd', 'uid', 'user_id', '{"tags": null}');
+SELECT profiles.add_attributes('user', 'attr.odd', 'uid', 'user_id', '{"doc": null}');
+SELECT profiles.add_attributes('user', 'attr.odd', 'uid', 'user_id', '{"pair": null}');
+DROP TABLE attr.odd;
+CREATE TABLE attr.only_key (uid text, _fivetran_synced int);
+SELECT profiles.add_attributes('user', 'attr.only_key', 'uid', 'user_id');
+-- a refused call leaves nothing behind
+SELECT count(*) AS attributes FROM profiles.custom_attributes;
+SELECT c.oid::regclass AS left_behind FROM pg_class c
+WHERE c.relnamespace = 'profiles'::regnamespace AND c.relname ~ '^(import|attributes)_[0-9]+' ORDER BY 1;
+
+-- all columns, but the key and those of loaders; their types
+ALTER TABLE attr.crm RENAME "Lifetime Value" TO lifetime_value;
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id');
+SELECT attribute, type, source_column, source_key, profile_key, every, status FROM profiles.custom_attributes;
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+FROM pg_attribute a WHERE a.attrelid = 'profiles.users'::regclass AND a.attnum > 27 ORDER BY a.attnum;
+SELECT c.relname, a.attname AS without_comment FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'r' AND c.relname ~ '^attributes_' AND col_description(c.oid, a.attnum) IS NULL;
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": "other"}');
+SELECT count(lifetime_value) AS before_sync FROM profiles.users;
+CALL profiles.sync();
+CREATE VIEW attr.ours AS
+SELECT user_id, lifetime_value, n2, n4, n8, f4, f8, vip, born, seen, seen_tz, ref, mood, score, code, short, id FROM profiles.users;
+\set oracle '$$SELECT p.key, c.lifetime_value::numeric, c.n2::integer, c.n4, c.n8, c.f4, c.f8, c.vip, c.born, c.seen::timestamp, c.seen_tz, c.ref, c.mood::text, c.score::integer, c.code::text, c.short::text, c.id FROM profiles.user_profile p LEFT JOIN attr.crm c ON c.uid = p.key$$'
+SELECT attr.differ(:oracle), (SELECT count(lifetime_value) FROM profiles.users) AS with_values;
+SELECT attribute, rows, matched, unmatched, null_keys, duplicate_keys, last_error, status FROM profiles.custom_attributes WHERE attribute = 'n4';
+-- not due again yet, but it can be told to
+CALL profiles.sync();
+SELECT count(*) FROM profiles.sync_runs;
+CALL profiles.sync('attr.crm');
+SELECT source, source_rows, inserted, updated, deleted, sqlstate FROM profiles.sync_runs;
+CALL profiles.sync('crm');
+CALL profiles.sync('nothing');
+
+-- only changed rows are written: the others stay where they are
+SELECT 'profiles.attributes_' || id AS side FROM profiles.import_config WHERE source = 'attr.crm' \gset
+CREATE TEMP TABLE before AS SELECT ctid AS place, key FROM :side;
+UPDATE attr.crm SET lifetime_value = lifetime_value + 1 WHERE id % 50 = 0;
+DELETE FROM attr.crm WHERE id = 7;
+INSERT INTO attr.crm (uid, n4) VALUES (NULL, 1), (NULL, 2), ('unmatched', 3);
+CALL profiles.sync('attr.crm');
+SELECT count(*) FILTER (WHERE b.key IS NULL) AS new, count(*) FILTER (WHERE b.place <> t.ctid) AS moved,
+       count(*) FILTER (WHERE t.key IS NULL) AS gone, count(*) FILTER (WHERE b.place = t.ctid) AS untouched
+FROM before b FULL JOIN :side t ON t.key = b.key;
+SELECT source_rows, null_keys, inserted, updated, deleted FROM profiles.sync_runs LIMIT 1;
+SELECT attr.differ(:oracle);
+-- a numeric whose scale alone changed
+ALTER TABLE attr.crm ALTER lifetime_value TYPE numeric;
+UPDATE attr.crm SET lifetime_value = 25.000 WHERE uid = 'u20';
+CALL profiles.sync('attr.crm');
+SELECT updated, (SELECT lifetime_value FROM profiles.users WHERE user_id = 'u20') FROM profiles.sync_runs LIMIT 1;
+
+-- users who come after the sync have the values at once
+INSERT INTO attr.events (ts, user_id) VALUES ('2026-02-01Z', 'unmatched');
+SELECT unmatched FROM profiles.custom_attributes WHERE attribute = 'n4';
+CALL profiles.refresh();
+SELECT user_id, n4 FROM profiles.users WHERE user_id = 'unmatched';
+SELECT unmatched FROM profiles.custom_attributes WHERE attribute = 'n4';
+
+-- duplicates: an error that names one, and the last good values
+INSERT INTO attr.crm (uid, n4) VALUES ('u5', 55);
+CALL profiles.sync('attr.crm');
+SELECT source_rows, inserted, sqlstate, message, hint FROM profiles.sync_runs LIMIT 1;
+SELECT status, last_error FROM profiles.custom_attributes WHERE attribute = 'n4';
+SELECT n4 FROM profiles.users WHERE user_id = 'u5';
+INSERT INTO attr.crm (uid, n4) VALUES ('new', 1), ('new', 1);
+DELETE FROM attr.crm WHERE uid = 'u5' AND n4 = 55;
+CALL profiles.sync('attr.crm');
+DELETE FROM attr.crm WHERE uid = 'new';
+CALL profiles.sync('attr.crm');
+SELECT status, last_error FROM profiles.custom_attributes WHERE attribute = 'n4';
+SELECT attr.differ(:oracle);
+
+-- what its owner may do to the table meanwhile: nothing of ours is in the way
+BEGIN;
+ALTER TABLE attr.crm DROP COLUMN mood;
+CALL profiles.sync('attr.crm');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attr.crm RENAME COLUMN uid TO user_key;
+CALL profiles.sync('attr.crm');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attr.crm ALTER n4 TYPE text;
+CALL profiles.sync('attr.crm');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attr.crm ALTER n2 TYPE integer, ALTER short TYPE text, ALTER code TYPE varchar(10);
+CALL profiles.sync('attr.crm');
+SELECT sqlstate, updated FROM profiles.sync_runs LIMIT 1;
+ROLLBACK;
+BEGIN;
+CREATE TABLE attr.next (LIKE attr.crm);
+INSERT INTO attr.next SELECT * FROM attr.crm WHERE id < 50;
+ALTER TABLE attr.crm RENAME TO crm_backup;
+ALTER TABLE attr.next RENAME TO crm;
+DROP TABLE attr.crm_backup CASCADE;
+CALL profiles.sync('attr.crm');
+SELECT sqlstate, deleted FROM profiles.sync_runs LIMIT 1;
+SELECT attr.differ(:oracle);
+ROLLBACK;
+BEGIN;
+DROP TABLE attr.crm CASCADE;
+CALL profiles.sync('attr.crm');
+SELECT status, last_error FROM profiles.custom_attributes LIMIT 1;
+SELECT count(n4) AS last_good FROM profiles.users;
+CREATE SEQUENCE attr.crm;
+CALL profiles.sync('attr.crm');
+ROLLBACK;
+-- an error in the middle of the table
+CREATE VIEW attr.broken AS SELECT uid, n4 / (n4 - 149) AS ratio FROM attr.crm;
+SELECT profiles.add_attributes('user', 'attr.broken', 'uid', 'user_id');
+CALL profiles.sync('attr.broken');
+SELECT status, last_error, rows FROM profiles.custom_attributes WHERE attribute = 'ratio';
+CREATE OR REPLACE VIEW attr.broken AS SELECT uid, n4 / nullif(n4 - 149, 0) AS ratio FROM attr.crm;
+CALL profiles.sync('broken');
+SELECT status, last_error, rows FROM profiles.custom_attributes WHERE attribute = 'ratio';
+
+-- what failed is due again soon, what succeeded when its time has come, in one call
+UPDATE profiles.import_config SET tried_at = tried_at - interval '61 min' WHERE source = 'attr.crm';
+CALL profiles.sync();
+SELECT source FROM profiles.sync_runs LIMIT 1;
+UPDATE profiles.import_config SET tried_at = tried_at - interval '4 min', sqlstate = 'XX000', message = '' WHERE source = 'attr.broken';
+CALL profiles.sync();
+SELECT source FROM profiles.sync_runs LIMIT 1;
+UPDATE profiles.import_config SET tried_at = tried_at - interval '2 min' WHERE source = 'attr.broken';
+CALL profiles.sync();
+SELECT source FROM profiles.sync_runs LIMIT 1;
+
+-- e-mails are compared in lower case; all else as it is
+CREATE TABLE attr.mails (mail varchar, nps int, deleted boolean DEFAULT false, at int);
+INSERT INTO attr.mails SELECT 'uSER' || i || '@example.ORG', i FROM generate_series(0, 200, 2) AS i;
+SELECT profiles.add_attributes('user', 'attr.mails', 'mail', 'email', '{"nps": null}', filter => 'NOT deleted', on_duplicate => 'last', order_by => 'at');
+CALL profiles.sync('attr.mails');
+SELECT source, rows, matched, unmatched, profile_key FROM profiles.custom_attributes WHERE attribute = 'nps';
+DROP VIEW attr.ours;
+CREATE VIEW attr.ours AS SELECT user_id, nps FROM profiles.users;
+\set oracle '$$SELECT p.key, (SELECT m.nps FROM attr.mails m WHERE NOT m.deleted AND lower(m.mail) = lower(p.user_email) ORDER BY m.at DESC NULLS LAST, m.nps LIMIT 1) FROM profiles.user_profile p$$'
+SELECT attr.differ(:oracle), (SELECT count(nps) FROM profiles.users) AS with_values;
+-- the last by its order; ties are told apart by value
+INSERT INTO attr.mails VALUES ('user2@example.org', -1, false, 5), ('USER2@EXAMPLE.ORG', -2, false, 7), ('user4@example.org', -3, true, 9),
+    ('user6@example.org', -4, false, 3), ('User6@example.org', -5, false, 3), ('user8@example.org', -6, false, NULL);
+CALL profiles.sync('attr.mails');
+SELECT attr.differ(:oracle), (SELECT duplicate_keys FROM profiles.sync_runs LIMIT 1);
+SELECT user_id, nps FROM profiles.users WHERE user_id IN ('u2', 'u4', 'u6', 'u8') ORDER BY 1;
+SELECT profiles.drop_attributes('user', 'attr.mails');
+SELECT profiles.add_attributes('user', 'attr.mails', 'mail', 'user_email', '{"nps": null}', on_duplicate => 'first', order_by => '-coalesce(at, 0)');
+CALL profiles.sync('attr.mails');
+SELECT user_id, nps FROM profiles.users WHERE user_id IN ('u2', 'u4', 'u6', 'u8') ORDER BY 1;
+
+-- other keys: a tracked attribute, an account's key, a number as text
+CREATE TABLE attr.plans (plan text, price numeric);
+INSERT INTO attr.plans VALUES ('p1', 10), ('p2', 20), ('P3', 30);
+SELECT profiles.add_attributes('user', 'attr.plans', 'plan', 'plan');
+CREATE TABLE attr.companies (nr int, name text, employees int);
+INSERT INTO attr.companies SELECT i, 'Company ' || i, i * 100 FROM generate_series(0, 5) AS i;
+CREATE VIEW attr.accounts AS SELECT 'a' || nr AS account, name AS company, employees FROM attr.companies;
+SELECT profiles.add_attributes('account', 'attr.accounts', 'account', 'account_id');
+CREATE TABLE attr.regions (nr int, region_owner text);
+INSERT INTO attr.regions VALUES (1, 'x');
+SELECT profiles.add_attributes('account', 'attr.regions', 'nr', 'account_name');
+CALL profiles.sync();
+SELECT last_plan, price, count(*) FROM profiles.users GROUP BY 1, 2 ORDER BY 1;
+SELECT account_id, company, employees FROM profiles.accounts ORDER BY 1;
+SELECT source, matched, unmatched FROM profiles.custom_attributes WHERE kind = 'account' ORDER BY attribute;
+
+-- joins that a query does not use are removed
+CREATE FUNCTION attr.joins(query text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+    RETURN (SELECT count(*) FROM jsonb_path_query(plan, 'strict $.**."Relation Name" ? (@ starts with "attributes_")'));
+END $$;
+SELECT attr.joins('SELECT user_id, last_seen FROM profiles.users') AS none, attr.joins('SELECT user_id, n4 FROM profiles.users') AS one,
+       attr.joins('SELECT user_id, n4, nps FROM profiles.users') AS two;
+
+-- a dropped attribute reads NULL where it was; views, grants and comments survive
+CREATE ROLE profiles_reporting;
+GRANT USAGE ON SCHEMA profiles TO profiles_reporting;
+GRANT SELECT ON profiles.users TO profiles_reporting;
+CREATE VIEW attr.report AS SELECT user_id, n4, vip FROM profiles.users;
+SELECT profiles.drop_attributes('user', 'nothing');
+SELECT profiles.drop_attributes('account', 'attr.crm');
+DROP TABLE attr.crm CASCADE;
+SELECT profiles.drop_attributes('user', 'attr.crm');
+SELECT count(*), count(n4), count(vip), count(nps) FROM profiles.users;
+SELECT count(*), count(n4) FROM attr.report;
+SELECT attname, format_type(atttypid, NULL), col_description(attrelid, attnum)
+FROM pg_attribute WHERE attrelid = 'profiles.users'::regclass AND attname IN ('n4', 'vip', 'nps') ORDER BY attnum;
+SET ROLE profiles_reporting;
+SELECT count(*), count(nps) FROM profiles.users;
+RESET ROLE;
+-- and comes back with its type
+CREATE TABLE attr.crm (uid text, n4 integer, vip text);
+INSERT INTO attr.crm VALUES ('u1', 1, 'x');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null, "vip": "vip_text"}');
+CALL profiles.sync('attr.crm');
+SELECT user_id, n4, vip, vip_text FROM profiles.users WHERE n4 IS NOT NULL;
+SELECT user_id, n4 FROM attr.report WHERE n4 IS NOT NULL;
+SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'profiles.users'::regclass AND attnum > 27;
+
+-- events' attributes and custom ones can't have one column
+SELECT profiles.alter_source('attr.events', mapping => '{"n4": "plan"}');
+CREATE TABLE attr.clash (uid text, last_region int, first_n4 int);
+SELECT profiles.add_attributes('user', 'attr.clash', 'uid', 'user_id');
+SELECT profiles.add_attributes('user', 'attr.clash', 'uid', 'user_id', '{"first_n4": null}');
+SELECT profiles.add_attributes('user', 'attr.clash', 'uid', 'user_id', '{"first_n4": "first_n5"}');
+SELECT profiles.alter_source('attr.events', mapping => '{"n5": "plan"}');
+SELECT profiles.drop_attributes('user', 'attr.clash');
+SELECT profiles.alter_source('attr.events', mapping => '{"n5": "plan"}');
+
+-- history is kept, but not for ever
+SELECT count(*) > 5 AS kept FROM profiles.sync_runs WHERE source = 'attr.crm';
+INSERT INTO profiles.sync_run (import_id, kind, source, started_at, finished_at)
+SELECT i.id, i.kind, i.source, now(), now() FROM profiles.import_config i, generate_series(1, 300) WHERE i.source = 'attr.crm';
+CALL profiles.sync('attr.crm');
+SELECT count(*) FROM profiles.sync_run r JOIN profiles.import_config i ON i.id = r.import_id WHERE i.source = 'attr.crm';
+
+-- in one transaction, or under another isolation level
+BEGIN;
+SET LOCAL client_min_messages = notice;
+CALL profiles.sync('attr.crm');
+ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+CALL profiles.sync('attr.crm');
+ROLLBACK;
+
+DROP OWNED BY profiles_reporting;
+DROP ROLE profiles_reporting;
+DROP VIEW attr.report, attr.ours;
+SELECT profiles.uninstall();
+SELECT c.oid::regclass AS left_behind FROM pg_class c
+WHERE c.relnamespace = 'profiles'::regnamespace AND c.relname ~ '^(import|attributes|segment)_[0-9]+' ORDER BY 1;
+DROP SCHEMA attr CASCADE;
