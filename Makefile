@@ -24,6 +24,7 @@ EXTVERSION = 0.1.0
 MODULE_big = profiles
 OBJS = \
 	src/capture.o \
+	src/direct_fold.o \
 	src/event_index.o \
 	src/expression.o \
 	src/filter.o \
@@ -50,7 +51,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters attributes segments capture upkeep partitions rights tokenizer drill_down cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes segments fold capture upkeep partitions rights tokenizer drill_down cleanup
 ISOLATION = deferred forget immediate keep kinds levels partition_names partitions prepared readers rewrite sources sources_busy upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -14,7 +14,9 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -49,7 +51,8 @@ PG_FUNCTION_INFO_V1(profiles_lock_source);
 #define OLD_ROWS	"profiles_old_rows"
 #define NEW_ROWS	"profiles_new_rows"
 
-#define KEPT_PLAN_ROWS	100		/* statements up to this size use kept plans */
+#define PENDING_COLUMNS	7		/* source_id, those of a folded row, captured_at */
+#define PENDING_BATCH	100		/* rows written together */
 
 /* What is written for a statement; the statements are below. */
 typedef enum Writing
@@ -71,10 +74,6 @@ typedef enum Writing
 
 /* %1$s is the kind; $1 the source, $2 the table. */
 static const char *const writings[WRITINGS] = {
-	[WRITE_PENDING] =
-	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
-	"SELECT $1, r.* FROM " NEW_ROWS " r",
-
 	/* in the order of keys, like every writer: no two wait for each other */
 	[WRITE_DIRECT] =
 	"INSERT INTO profiles.%1$s_profile AS p (key, profile) "
@@ -83,6 +82,10 @@ static const char *const writings[WRITINGS] = {
 	"GROUP BY r.key ORDER BY r.key "
 	"ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile "
 	"WHERE p.profile OPERATOR(profiles.||) EXCLUDED.profile OPERATOR(profiles.<>) p.profile",
+
+	[WRITE_PENDING] =
+	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
+	"SELECT $1, r.* FROM " NEW_ROWS " r",
 
 	[WRITE_LEFT_OUT] =
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
@@ -143,8 +146,7 @@ typedef struct CachedSource
 	Oid			extension;
 	Oid			owner;			/* of the extension */
 	TupleDesc	tupdesc;		/* of folded rows */
-	PlannedStmt *folds[PROFILES_KINDS][2];	/* of old and new rows */
-	Oid			fold_types[PROFILES_KINDS][2];	/* row types they are for */
+	DirectFold *folds[PROFILES_KINDS];
 	SPIPlanPtr	writes[PROFILES_KINDS][WRITINGS];
 } CachedSource;
 
@@ -242,8 +244,11 @@ find_source(Oid view, Oid function)
 	{
 		MemoryContext old;
 
+		int			settings;
+
 		memset((char *) cached + sizeof(Oid), 0, sizeof(CachedSource) - sizeof(Oid));
 		old = MemoryContextSwitchTo(cache_context);
+		settings = profiles_pin_settings();
 		PG_TRY();
 		{
 			cached->definition = profiles_our_source(function, view);
@@ -257,6 +262,7 @@ find_source(Oid view, Oid function)
 			PG_RE_THROW();
 		}
 		PG_END_TRY();
+		profiles_unpin_settings(settings);
 		MemoryContextSwitchTo(old);
 	}
 	return cached;
@@ -321,43 +327,150 @@ write_rows(Capture *capture, Writing writing)
 }
 
 /*
+ * Appends rows to the pending table without a query, since every writer of events
+ * does this.  That will do as long as the table is as we made it: nobody has given
+ * it an index or a trigger.
+ */
+typedef struct PendingWriter
+{
+	Relation	pending;
+	int32		source_id;
+	MemoryContext context;		/* of the rows that wait to be written */
+	int			nrows;
+	int			nslots;
+	TupleTableSlot *slots[PENDING_BATCH];
+} PendingWriter;
+
+static bool
+begin_pending(PendingWriter *writer, Capture *capture)
+{
+	Oid			pending = get_relname_relid(psprintf("%s_pending", profiles_kinds[capture->kind]),
+											get_namespace_oid("profiles", false));
+
+	writer->pending = table_open(pending, RowExclusiveLock);
+	if (RelationGetIndexList(writer->pending) != NIL || writer->pending->trigdesc != NULL ||
+		RelationGetDescr(writer->pending)->natts != PENDING_COLUMNS)
+	{
+		table_close(writer->pending, RowExclusiveLock);
+		return false;
+	}
+	writer->source_id = capture->source_id;
+	writer->context = AllocSetContextCreate(CurrentMemoryContext, "pending rows",
+											ALLOCSET_DEFAULT_SIZES);
+	writer->nrows = writer->nslots = 0;
+	return true;
+}
+
+static void
+flush_pending(PendingWriter *writer)
+{
+	MemoryContext old = MemoryContextSwitchTo(writer->context);
+
+	table_multi_insert(writer->pending, writer->slots, writer->nrows, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < writer->nrows; i++)
+		ExecClearTuple(writer->slots[i]);
+	writer->nrows = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(writer->context);
+}
+
+/* A folded row, as ProfilesFold's put. */
+static void
+put_pending(void *put_to, Datum *folded, bool *folded_nulls)
+{
+	PendingWriter *writer = put_to;
+	TupleDesc	tupdesc = RelationGetDescr(writer->pending);
+	Datum		values[PENDING_COLUMNS];
+	bool		nulls[PENDING_COLUMNS] = {false};
+	MemoryContext old;
+
+	values[0] = Int32GetDatum(writer->source_id);
+	memcpy(values + 1, folded, (PENDING_COLUMNS - 2) * sizeof(Datum));
+	memcpy(nulls + 1, folded_nulls, (PENDING_COLUMNS - 2) * sizeof(bool));
+	values[PENDING_COLUMNS - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+
+	if (writer->nrows == writer->nslots)
+	{
+		old = MemoryContextSwitchTo(MemoryContextGetParent(writer->context));
+		writer->slots[writer->nslots++] = MakeSingleTupleTableSlot(tupdesc, &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
+	old = MemoryContextSwitchTo(writer->context);
+	ExecStoreHeapTuple(heap_form_tuple(tupdesc, values, nulls), writer->slots[writer->nrows++], false);
+	MemoryContextSwitchTo(old);
+	if (writer->nrows == PENDING_BATCH)
+		flush_pending(writer);
+}
+
+static void
+end_pending(PendingWriter *writer)
+{
+	if (writer->nrows > 0)
+		flush_pending(writer);
+	while (writer->nslots > 0)
+		ExecDropSingleTupleTableSlot(writer->slots[--writer->nslots]);
+	MemoryContextDelete(writer->context);
+	table_close(writer->pending, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* Appends the folded new rows. */
+static void
+write_pending(Capture *capture)
+{
+	PendingWriter writer;
+	TupleTableSlot *row = MakeSingleTupleTableSlot(capture->cached->tupdesc, &TTSOpsMinimalTuple);
+
+	if (begin_pending(&writer, capture))
+	{
+		while (tuplestore_gettupleslot(capture->new_rows, true, false, row))
+		{
+			slot_getallattrs(row);
+			put_pending(&writer, row->tts_values, row->tts_isnull);
+		}
+		end_pending(&writer);
+	}
+	else
+		write_rows(capture, WRITE_PENDING);
+	ExecDropSingleTupleTableSlot(row);
+}
+
+/* What a fold of this statement's rows begins with. */
+static void
+init_fold(ProfilesFold *fold, Capture *capture, Tuplestorestate *events, bool old)
+{
+	CachedSource *cached = capture->cached;
+	Relation	relation = capture->trigger->tg_relation;
+
+	memset(fold, 0, sizeof(ProfilesFold));
+	fold->source = cached->definition;
+	fold->kind = profiles_kinds[capture->kind];
+	fold->relation = RelationGetRelid(relation);
+	fold->sample = 1;
+	fold->since = DT_NOBEGIN;
+	if (events != NULL)
+	{
+		fold->rows = events;
+		fold->rows_desc = RelationGetDescr(relation);
+		fold->rows_name = old ? OLD_EVENTS : NEW_EVENTS;
+		fold->direct = &cached->folds[capture->kind];
+		fold->direct_context = cache_context;
+	}
+}
+
+/*
  * Folds, as the source's adder, the rows of a transition table, or of the
  * trigger's relation where there is none.
  */
 static Tuplestorestate *
 fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 {
-	ProfilesFold fold = {0};
-	CachedSource *cached = capture->cached;
-	PlannedStmt **plan = &cached->folds[capture->kind][old];
-	Oid			row_type = capture->trigger->tg_relation->rd_rel->reltype;
+	ProfilesFold fold;
 
-	fold.source = cached->definition;
-	fold.kind = profiles_kinds[capture->kind];
-	fold.from = old ? OLD_EVENTS : NEW_EVENTS;
-	fold.row_type = row_type;
-	fold.sample = 1;
-	fold.since = DT_NOBEGIN;
+	init_fold(&fold, capture, events, old);
 	fold.store = tuplestore_begin_heap(false, false, work_mem);
 	fold.store_context = CurrentMemoryContext;
 	fold.tupdesc = capture->cached->tupdesc;
-	if (events == NULL)
-		fold.from = profiles_qualified_name(RelationGetRelid(capture->trigger->tg_relation));
-	else
-	{
-		fold.rows = events;
-		fold.rows_relation = RelationGetRelid(capture->trigger->tg_relation);
-	}
-	/* many rows are worth a plan that knows how many */
-	if (events != NULL && tuplestore_tuple_count(events) <= KEPT_PLAN_ROWS)
-	{
-		/* the rows of a partition have a type of their own */
-		if (cached->fold_types[capture->kind][old] != row_type)
-			*plan = NULL;
-		cached->fold_types[capture->kind][old] = row_type;
-		fold.plan = plan;
-		fold.plan_context = cache_context;
-	}
 	profiles_fold_rows(&fold);
 	return fold.store;
 }
@@ -431,9 +544,34 @@ capture_insert(Capture *capture, bool immediate)
 	}
 	else
 	{
-		write_rows(capture, WRITE_PENDING);
+		write_pending(capture);
 		merge_if_many(capture);
 	}
+}
+
+/*
+ * Appends an INSERT's events, folded, without a detour, if that depends on neither
+ * role nor settings and nothing can go wrong with it: so it is with plain columns.
+ */
+static bool
+append_plain(Capture *capture)
+{
+	ProfilesFold fold;
+	PendingWriter writer;
+
+	init_fold(&fold, capture, capture->trigger->tg_newtable, false);
+	if (!profiles_prepare_fold(&fold))
+		return false;
+	if (tuplestore_tuple_count(fold.rows) == 0)
+		return true;
+	if (!begin_pending(&writer, capture))
+		return false;
+	fold.put = put_pending;
+	fold.put_to = &writer;
+	profiles_fold_rows(&fold);
+	end_pending(&writer);
+	merge_if_many(capture);
+	return true;
 }
 
 /* Captures a statement for one kind. */
@@ -441,7 +579,11 @@ static void
 capture_kind(Capture *capture, bool immediate, bool keep)
 {
 	TriggerData *trigger = capture->trigger;
+	int			settings;
 
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !immediate && append_plain(capture))
+		return;
+	settings = profiles_pin_settings();
 	capture->old_rows = NULL;
 	capture->new_rows = NULL;
 	if (trigger->tg_oldtable != NULL)
@@ -467,7 +609,7 @@ capture_kind(Capture *capture, bool immediate, bool keep)
 		write_rows(capture, WRITE_KEPT);
 		write_rows(capture, WRITE_HELD_MARKS);
 		if (capture->new_rows != NULL)
-			write_rows(capture, WRITE_PENDING);
+			write_pending(capture);
 	}
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		write_rows(capture, WRITE_CHANGES);
@@ -480,6 +622,7 @@ capture_kind(Capture *capture, bool immediate, bool keep)
 		tuplestore_end(capture->old_rows);
 	if (capture->new_rows != NULL)
 		tuplestore_end(capture->new_rows);
+	profiles_unpin_settings(settings);
 }
 
 /* Is a relation the source's, or one of its partitions or children? */
@@ -557,7 +700,6 @@ profiles_capture(PG_FUNCTION_ARGS)
 	Capture		capture = {0};
 	char	  **args;
 	Oid			view;
-	int			settings;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
 		trigger->tg_trigger->tgnargs != 3 ||
@@ -574,7 +716,6 @@ profiles_capture(PG_FUNCTION_ARGS)
 	if (!OidIsValid(view))
 		return PointerGetDatum(NULL);
 
-	settings = profiles_pin_settings();
 	capture.cached = find_source(view, fcinfo->flinfo->fn_oid);
 	capture.trigger = trigger;
 	if (is_part_of(RelationGetRelid(trigger->tg_relation), capture.cached->definition))
@@ -597,7 +738,6 @@ profiles_capture(PG_FUNCTION_ARGS)
 	}
 	else
 		note_detached(&capture);
-	profiles_unpin_settings(settings);
 	return PointerGetDatum(NULL);
 }
 

@@ -278,8 +278,8 @@ profiles_relation_text(Oid relid)
 }
 
 /* The type that a column of a source's view must have, if one. */
-static Oid
-column_type(const char *name)
+Oid
+profiles_column_type(const char *name)
 {
 	if (strcmp(name, "user_id") == 0 || strcmp(name, "account_id") == 0)
 		return TEXTOID;
@@ -307,7 +307,7 @@ analyse_entry(ParseState *pstate, Relation relation, SourceEntry *entry)
 							 quote_identifier(NameStr(TupleDescAttr(tupdesc, i)->attname)));
 	PG_TRY();
 	{
-		expr = analyse_expression(pstate, entry->expression, column_type(entry->name));
+		expr = analyse_expression(pstate, entry->expression, profiles_column_type(entry->name));
 	}
 	PG_CATCH();
 	{
@@ -503,6 +503,7 @@ profiles_source_definition(Oid view)
 
 		ChangeVarNodes(expr, from->rtindex, 1, 0);
 		column->name = entry->resname;
+		column->expr = entry->expr;
 		column->is_column = IsA(expr, Var) && ((Var *) expr)->varattno > 0;
 		column->is_whole_row = uses_whole_row(expr, NULL);
 		column->expression = deparse_expression(expr, context, false, false);

@@ -3,8 +3,8 @@
  *		Folds events of one source with the rights of its adder: all of them, those
  *		of some keys, those of a partition, or the rows of one statement.
  *
- * The bulk is one aggregate query.  If a row's expressions fail there, the rows
- * are read in batches instead, and a batch that fails in halves, so that the
+ * Where rows can be read lazily, direct_fold.c does; else it is one aggregate
+ * query.  If a row's expressions fail there, the rows are read in batches instead, and a batch that fails in halves, so that the
  * bad rows are left out one by one and counted.
  */
 #include "postgres.h"
@@ -20,6 +20,7 @@
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "profile.h"
@@ -50,16 +51,13 @@ static const char *const not_attributes[] = {
 	"event_id", "type", "view_id", "version", "page", "action", "frustration"
 };
 
-/* Bytes of a key; an index takes no more than a third of a page. */
-#define MAX_KEY		"1024"
-
 /* View columns "keep <reason>" say which rows count. */
 #define KEEP_PREFIX	"keep "
 
 /* ---------- the query ---------- */
 
-static SourceColumn *
-find_column(SourceDefinition *source, const char *name)
+SourceColumn *
+profiles_find_column(SourceDefinition *source, const char *name)
 {
 	ListCell   *lc;
 
@@ -73,30 +71,29 @@ find_column(SourceDefinition *source, const char *name)
 	return NULL;
 }
 
-static void
-append_pair(StringInfo sql, const char *name, SourceColumn *column, bool as_text)
+/*
+ * The columns that are attributes of a kind's profiles, and by which names.  Both
+ * lists have the same length.
+ */
+List *
+profiles_attribute_columns(SourceDefinition *source, const char *kind, List **names)
 {
-	appendStringInfo(sql, ", %s, (%s)%s", quote_literal_cstr(name),
-					 column->expression, as_text ? "::text" : "");
-}
-
-/* The names and values that profile_agg gets, each with a comma in front. */
-static char *
-attribute_pairs(ProfilesFold *fold)
-{
-	SourceDefinition *source = fold->source;
-	bool		user = strcmp(fold->kind, "user") == 0;
-	/* the argument limit leaves 49 pairs; an array has no such limit */
-	bool		array = list_length(source->columns) > 49;
+	bool		user = strcmp(kind, "user") == 0;
+	List	   *columns = NIL;
 	SourceColumn *column;
-	StringInfoData sql;
 	ListCell   *lc;
 
-	initStringInfo(&sql);
-	if ((column = find_column(source, user ? "name" : "account_name")) != NULL)
-		append_pair(&sql, "name", column, array);
-	if (user && (column = find_column(source, "email")) != NULL)
-		append_pair(&sql, "email", column, array);
+	*names = NIL;
+	if ((column = profiles_find_column(source, user ? "name" : "account_name")) != NULL)
+	{
+		columns = lappend(columns, column);
+		*names = lappend(*names, "name");
+	}
+	if (user && (column = profiles_find_column(source, "email")) != NULL)
+	{
+		columns = lappend(columns, column);
+		*names = lappend(*names, "email");
+	}
 	foreach(lc, source->columns)
 	{
 		bool		attribute = true;
@@ -105,10 +102,56 @@ attribute_pairs(ProfilesFold *fold)
 		for (int i = 0; i < (int) lengthof(not_attributes); i++)
 			attribute &= strcmp(column->name, not_attributes[i]) != 0;
 		if (attribute && strncmp(column->name, KEEP_PREFIX, strlen(KEEP_PREFIX)) != 0)
-			append_pair(&sql, column->name, column, array);
+		{
+			columns = lappend(columns, column);
+			*names = lappend(*names, column->name);
+		}
 	}
-	if (sql.len == 0)
+	return columns;
+}
+
+/* The columns that say which rows count. */
+List *
+profiles_filter_columns(SourceDefinition *source)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, source->columns)
+	{
+		SourceColumn *column = lfirst(lc);
+
+		if (strncmp(column->name, KEEP_PREFIX, strlen(KEEP_PREFIX)) == 0)
+			columns = lappend(columns, column);
+	}
+	return columns;
+}
+
+/* Why rows are left out that such a column does not keep. */
+char *
+profiles_filter_reason(SourceColumn *column)
+{
+	return column->name + strlen(KEEP_PREFIX);
+}
+
+/* The names and values that profile_agg gets, each with a comma in front. */
+static char *
+attribute_pairs(ProfilesFold *fold)
+{
+	List	   *names;
+	List	   *columns = profiles_attribute_columns(fold->source, fold->kind, &names);
+	/* the argument limit leaves 49 pairs; an array has no such limit */
+	bool		array = list_length(columns) > 49;
+	StringInfoData sql;
+	ListCell   *name;
+	ListCell   *column;
+
+	if (columns == NIL)
 		return pstrdup(", VARIADIC ARRAY[]::text[]");
+	initStringInfo(&sql);
+	forboth(name, names, column, columns)
+		appendStringInfo(&sql, ", %s, (%s)%s", quote_literal_cstr(lfirst(name)),
+						 ((SourceColumn *) lfirst(column))->expression, array ? "::text" : "");
 	return array ? psprintf(", VARIADIC ARRAY[%s]", sql.data + 2) : sql.data;
 }
 
@@ -120,13 +163,12 @@ filter_branches(SourceDefinition *source)
 	ListCell   *lc;
 
 	initStringInfo(&sql);
-	foreach(lc, source->columns)
+	foreach(lc, profiles_filter_columns(source))
 	{
 		SourceColumn *column = lfirst(lc);
 
-		if (strncmp(column->name, KEEP_PREFIX, strlen(KEEP_PREFIX)) == 0)
-			appendStringInfo(&sql, " WHEN (%s) IS NOT TRUE THEN %s", column->expression,
-							 quote_literal_cstr(column->name + strlen(KEEP_PREFIX)));
+		appendStringInfo(&sql, " WHEN (%s) IS NOT TRUE THEN %s", column->expression,
+						 quote_literal_cstr(profiles_filter_reason(column)));
 	}
 	return sql.data;
 }
@@ -169,8 +211,8 @@ fold_query(ProfilesFold *fold, const char *from)
 	SourceDefinition *source = fold->source;
 	const char *alias = quote_identifier(get_rel_name(source->relation));
 	char	   *key_name = psprintf("%s_id", fold->kind);
-	SourceColumn *key = find_column(source, key_name);
-	SourceColumn *seen_at = find_column(source, "seen_at");
+	SourceColumn *key = profiles_find_column(source, key_name);
+	SourceColumn *seen_at = profiles_find_column(source, "seen_at");
 	char	   *filters = filter_branches(source);
 	bool		flat = key->is_column && seen_at->is_column && filters[0] == '\0';
 	const char *k = key->expression;
@@ -198,7 +240,7 @@ fold_query(ProfilesFold *fold, const char *from)
 
 	left_out = psprintf("CASE WHEN (%s) IS NOT NULL THEN (%s) "
 						"WHEN (%s) IS NULL THEN 'no %s' "
-						"WHEN octet_length(%s) > " MAX_KEY " THEN 'long %s' "
+						"WHEN octet_length(%s) > " CppAsString2(PROFILES_MAX_KEY) " THEN 'long %s' "
 						"WHEN (%s) IS NULL THEN 'no seen_at' "
 						"WHEN NOT isfinite(%s) THEN 'infinite seen_at' "
 						"WHEN (%s) > $1 THEN 'future ' || (%s) END",
@@ -239,15 +281,20 @@ is_data_error(int sqlstate)
 	}
 }
 
+/* The time up to which events count now. */
+static TimestampTz
+time_limit(void)
+{
+	return GetCurrentTransactionStartTimestamp() + (int64) profiles_future_tolerance * USECS_PER_SEC;
+}
+
 /* Parameters of the fold's query; "rows" only where it reads a batch. */
 static ParamListInfo
 fold_params(ProfilesFold *fold, Datum rows, Oid rows_type)
 {
 	ParamListInfo params = makeParamList(4);
-	TimestampTz limit = GetCurrentTransactionStartTimestamp() +
-		(int64) profiles_future_tolerance * USECS_PER_SEC;
 	Oid			types[] = {TIMESTAMPTZOID, TEXTARRAYOID, TIMESTAMPTZOID, rows_type};
-	Datum		values[] = {TimestampTzGetDatum(limit), fold->keys,
+	Datum		values[] = {TimestampTzGetDatum(time_limit()), fold->keys,
 	TimestampTzGetDatum(fold->since), rows};
 	bool		nulls[] = {false, fold->keys == (Datum) 0, false, rows == (Datum) 0};
 
@@ -261,7 +308,7 @@ fold_params(ProfilesFold *fold, Datum rows, Oid rows_type)
 	return params;
 }
 
-/* The transition table that the query reads, by the name that is ours, or NULL. */
+/* The transition table, by the name that is ours, or NULL. */
 static EphemeralNamedRelation
 transition_table(ProfilesFold *fold)
 {
@@ -270,8 +317,8 @@ transition_table(ProfilesFold *fold)
 	if (fold->rows == NULL)
 		return NULL;
 	enr = palloc0(sizeof(EphemeralNamedRelationData));
-	enr->md.name = pstrdup(fold->from);
-	enr->md.reliddesc = fold->rows_relation;
+	enr->md.name = pstrdup(fold->rows_name);
+	enr->md.reliddesc = fold->relation;
 	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
 	enr->md.enrtuples = tuplestore_tuple_count(fold->rows);
 	enr->reldata = fold->rows;
@@ -315,24 +362,17 @@ check_query(ProfilesFold *fold, Query *query)
 static PlannedStmt *
 plan_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 {
-	QueryEnvironment *environment = create_queryEnv();
-	EphemeralNamedRelation enr = transition_table(fold);
 	int			n = params->numParams;
 	Oid		   *types = palloc(n * sizeof(Oid));
 	Query	   *query;
 
-	if (enr != NULL)
-		register_ENR(environment, enr);
 	for (int i = 0; i < n; i++)
 		types[i] = params->params[i].ptype;
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT)),
-									  sql, types, n, environment);
+									  sql, types, n, NULL);
 	check_query(fold, query);
 	query = linitial_node(Query, QueryRewrite(query));
-	return pg_plan_query(query, sql,
-						 enr == NULL ? CURSOR_OPT_PARALLEL_OK : 0,
-						 /* a plan that is kept is for any values */
-						 fold->plan == NULL ? params : NULL);
+	return pg_plan_query(query, sql, CURSOR_OPT_PARALLEL_OK, params);
 }
 
 static void
@@ -341,32 +381,14 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "fold query",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	QueryEnvironment *environment = create_queryEnv();
-	EphemeralNamedRelation enr = transition_table(fold);
 	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
-	PlannedStmt *plan;
 	QueryDesc  *desc;
 
-	if (enr != NULL)
-		register_ENR(environment, enr);
-	if (fold->plan == NULL)
-		plan = plan_query(fold, sql, params);
-	else
-	{
-		if (*fold->plan == NULL)
-		{
-			plan = plan_query(fold, sql, params);
-			MemoryContextSwitchTo(fold->plan_context);
-			*fold->plan = copyObject(plan);
-			MemoryContextSwitchTo(context);
-		}
-		plan = *fold->plan;
-	}
 	/* whatever the view's columns are, the rows are what we declare */
 	SetTuplestoreDestReceiverParams(dest, fold->store, fold->store_context, true,
 									fold->tupdesc, "the fold of a source has other columns");
-	desc = CreateQueryDesc(plan, sql != NULL ? sql : "fold", GetActiveSnapshot(), InvalidSnapshot,
-						   dest, params, environment, 0);
+	desc = CreateQueryDesc(plan_query(fold, sql, params), sql, GetActiveSnapshot(), InvalidSnapshot,
+						   dest, params, NULL, 0);
 	ExecutorStart(desc, 0);
 	ExecutorRun(desc, ForwardScanDirection, 0, true);
 	ExecutorFinish(desc);
@@ -376,13 +398,22 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	MemoryContextDelete(context);
 }
 
+/* Folds directly, or else runs the query; rows go to the fold's tuplestore. */
+static void
+run_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
+{
+	if (direct != NULL)
+		profiles_fold_directly(fold, direct, time_limit());
+	else
+		run_query(fold, sql, params);
+}
+
 /*
- * Runs a query in a subtransaction, its rows going to the fold's tuplestore.
- * Returns 0, or the SQLSTATE of a data error; what the query had given by then
- * may be in the store.
+ * Does so in a subtransaction.  Returns 0, or the SQLSTATE of a data error; what
+ * had been given by then may be in the store.
  */
 static int
-try_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
+try_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -392,7 +423,7 @@ try_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		run_query(fold, sql, params);
+		run_fold(fold, direct, sql, params);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -424,15 +455,15 @@ try_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 static void
 store_bad_row(ProfilesFold *fold, int sqlstate, ParamListInfo params)
 {
-	SourceColumn *key = find_column(fold->source, psprintf("%s_id", fold->kind));
+	SourceColumn *key = profiles_find_column(fold->source, psprintf("%s_id", fold->kind));
 	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
 	char	   *reason = psprintf("error %s", unpack_sql_state(sqlstate));
 	char	   *format = "SELECT NULL::text, %s::text, NULL::profiles.profile, 1::bigint, %s "
 		"FROM unnest($4) AS %s";
 
 	reason = quote_literal_cstr(reason);
-	if (try_query(fold, psprintf(format, reason, psprintf("left(%s, 200)", key->expression), alias), params) != 0)
-		(void) try_query(fold, psprintf(format, reason, "NULL::text", alias), params);
+	if (try_fold(fold, NULL, psprintf(format, reason, psprintf("left(%s, 200)", key->expression), alias), params) != 0)
+		(void) try_fold(fold, NULL, psprintf(format, reason, "NULL::text", alias), params);
 }
 
 static void
@@ -440,19 +471,20 @@ fold_batch(ProfilesFold *fold, const char *sql, Datum *rows, int n)
 {
 	Tuplestorestate *store = fold->store;
 	ParamListInfo params;
+	Oid			row_type = get_rel_type_id(fold->relation);
 	int16		len;
 	bool		byval;
 	char		align;
 	int			sqlstate;
 
-	get_typlenbyvalalign(fold->row_type, &len, &byval, &align);
-	params = fold_params(fold, PointerGetDatum(construct_array(rows, n, fold->row_type,
+	get_typlenbyvalalign(row_type, &len, &byval, &align);
+	params = fold_params(fold, PointerGetDatum(construct_array(rows, n, row_type,
 															   len, byval, align)),
-						 get_array_type(fold->row_type));
+						 get_array_type(row_type));
 
 	/* a batch that fails must leave none of its rows behind */
 	fold->store = tuplestore_begin_heap(false, false, work_mem);
-	sqlstate = try_query(fold, sql, params);
+	sqlstate = try_fold(fold, NULL, sql, params);
 	if (sqlstate == 0)
 	{
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(fold->tupdesc, &TTSOpsMinimalTuple);
@@ -481,10 +513,11 @@ static void
 fold_in_batches(ProfilesFold *fold)
 {
 	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
+	const char *from = fold->rows != NULL ? fold->rows_name : profiles_qualified_name(fold->relation);
 	char	   *sql = fold_query(fold, "unnest($4)");
 	char	   *rows_query = psprintf("SELECT ROW(%s.*)::%s FROM %s AS %s", alias,
-									  format_type_be_qualified(fold->row_type),
-									  fold->from, alias);
+									  format_type_be_qualified(get_rel_type_id(fold->relation)),
+									  from, alias);
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "fold batch",
 												ALLOCSET_DEFAULT_SIZES);
 	SPIPlanPtr	plan;
@@ -494,10 +527,10 @@ fold_in_batches(ProfilesFold *fold)
 	SPI_connect();
 	enr = transition_table(fold);
 	if (enr != NULL && SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
-		elog(ERROR, "could not register \"%s\"", fold->from);
+		elog(ERROR, "could not register \"%s\"", from);
 	plan = SPI_prepare(rows_query, 0, NULL);
 	if (plan == NULL)
-		elog(ERROR, "could not read %s: %s", fold->from, SPI_result_code_string(SPI_result));
+		elog(ERROR, "could not read %s: %s", from, SPI_result_code_string(SPI_result));
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	for (;;)
 	{
@@ -534,7 +567,46 @@ fold_in_batches(ProfilesFold *fold)
 bool
 profiles_source_feeds(SourceDefinition *source, const char *kind)
 {
-	return find_column(source, psprintf("%s_id", kind)) != NULL;
+	return profiles_find_column(source, psprintf("%s_id", kind)) != NULL;
+}
+
+/*
+ * The direct fold, if one will do: kept where the caller says, or made.  The adder
+ * must be in force.
+ */
+static DirectFold *
+direct_fold(ProfilesFold *fold)
+{
+	DirectFold *direct;
+	MemoryContext old;
+
+	if (fold->direct == NULL)
+		return profiles_prepare_direct_fold(fold);
+	if (*fold->direct == NULL)
+	{
+		old = MemoryContextSwitchTo(fold->direct_context);
+		direct = profiles_prepare_direct_fold(fold);
+		MemoryContextSwitchTo(old);
+		*fold->direct = direct;
+	}
+	return *fold->direct;
+}
+
+/*
+ * Makes the direct fold that the caller keeps.  Returns whether it matters neither
+ * as whom nor under which settings it runs.
+ */
+bool
+profiles_prepare_fold(ProfilesFold *fold)
+{
+	if (*fold->direct == NULL)
+	{
+		ProfilesRole caller = profiles_become_adder(fold->source->owner);
+
+		(void) direct_fold(fold);
+		profiles_become_caller(caller);
+	}
+	return profiles_direct_fold_is_plain(*fold->direct);
 }
 
 /*
@@ -545,36 +617,71 @@ profiles_source_feeds(SourceDefinition *source, const char *kind)
 void
 profiles_fold_rows(ProfilesFold *fold)
 {
-	ProfilesRole caller = profiles_become_adder(fold->source->owner);
-	ParamListInfo params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
-	PlannedStmt **kept = fold->plan;
-	bool		can_fail = false;
+	ProfilesRole caller;
+	ParamListInfo params;
+	DirectFold *direct;
 	char	   *sql = NULL;
+	bool		can_fail = false;
 	ListCell   *lc;
 
+	if (fold->direct != NULL && *fold->direct != NULL && profiles_direct_fold_is_plain(*fold->direct))
+	{
+		profiles_fold_directly(fold, *fold->direct, time_limit());
+		return;
+	}
+	caller = profiles_become_adder(fold->source->owner);
+	params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
+	direct = direct_fold(fold);
 	/* one big aggregation may use what maintenance may use */
-	if (fold->rows == NULL)
+	if (direct == NULL)
 	{
 		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		(void) set_config_option("hash_mem_multiplier", "1",
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		sql = fold_query(fold, profiles_qualified_name(fold->relation));
+		foreach(lc, fold->source->columns)
+			can_fail |= !((SourceColumn *) lfirst(lc))->is_column;
 	}
-	foreach(lc, fold->source->columns)
-		can_fail |= !((SourceColumn *) lfirst(lc))->is_column;
-	if (fold->plan == NULL || *fold->plan == NULL)
-		sql = fold_query(fold, fold->from);
+	else
+		can_fail = profiles_direct_fold_can_fail(direct);
 
 	if (!can_fail)
-		run_query(fold, sql, params);
-	else if (try_query(fold, sql, params) != 0)
+		run_fold(fold, direct, sql, params);
+	else if (try_fold(fold, direct, sql, params) != 0)
 	{
 		tuplestore_clear(fold->store);
-		fold->plan = NULL;		/* is for the query over all rows */
 		fold_in_batches(fold);
-		fold->plan = kept;
 	}
 	profiles_become_caller(caller);
+}
+
+/* Keys, times and filters must be what we made them. */
+static void
+check_column_types(SourceDefinition *source, Oid view)
+{
+	bool		has_time = false;
+	ListCell   *lc;
+
+	foreach(lc, source->columns)
+	{
+		SourceColumn *column = lfirst(lc);
+		Oid			type = profiles_column_type(column->name);
+
+		has_time |= type == TIMESTAMPTZOID;
+		if (OidIsValid(type) && exprType((Node *) column->expr) != type)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of %s is of type %s, not %s", column->name,
+							profiles_relation_text(view),
+							format_type_be(exprType((Node *) column->expr)), format_type_be(type)),
+					 errhint("Drop the source and add it again.")));
+	}
+	if (!has_time)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("%s has no column \"seen_at\"", profiles_relation_text(view)),
+				 errhint("Drop the source and add it again.")));
 }
 
 /*
@@ -594,11 +701,7 @@ profiles_our_source(Oid function, Oid view)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("%s is not the view of a source", profiles_relation_text(view))));
 	source = profiles_source_definition(view);
-	if (find_column(source, "seen_at") == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("%s has no column \"seen_at\"", profiles_relation_text(view)),
-				 errhint("Drop the source and add it again.")));
+	check_column_types(source, view);
 	profiles_unpin_settings(settings);
 	return source;
 }
@@ -612,7 +715,7 @@ profiles_qualified_name(Oid relation)
 
 /*
  * _fold(view regclass, kind text, sample float8, keys text[], since timestamptz,
- *		 relation regclass)
+ *		 relation regclass, by_query boolean)
  *		-> rows (key, left_out, profile, events, example)
  *
  * relation: a partition to be read instead of the whole source.
@@ -625,7 +728,7 @@ profiles_fold(PG_FUNCTION_ARGS)
 	Oid			relation;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(6))
 		return (Datum) 0;
 	fold.source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
 	fold.kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
@@ -635,8 +738,8 @@ profiles_fold(PG_FUNCTION_ARGS)
 	fold.keys = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
 	fold.since = PG_ARGISNULL(4) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(4);
 	relation = PG_ARGISNULL(5) ? fold.source->relation : PG_GETARG_OID(5);
-	fold.from = profiles_qualified_name(relation);
-	fold.row_type = get_rel_type_id(relation);
+	fold.relation = relation;
+	fold.by_query = PG_GETARG_BOOL(6);
 	fold.store = rsinfo->setResult;
 	fold.tupdesc = rsinfo->setDesc;
 	fold.store_context = rsinfo->econtext->ecxt_per_query_memory;

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "port/pg_bitutils.h"
 #include "profile.h"
 #include "utils/memutils.h"
@@ -23,15 +22,18 @@
  *
  * Caution: part of the stored form.  Append only, 127 at most.
  */
-static const char *const well_known[] = {
-	"name", "email", "application", PROFILE_SESSION,
-	"geo.country", "geo.region", "geo.city",
-	"device.type", "device.brand", "device.model",
-	"os.name", "os.version",
-	"browser.name", "browser.version",
-	"utm.source", "utm.medium", "utm.campaign", "utm.term", "utm.content",
-	"referrer", "plan", "account.id", "account.name",
-	"locale", "time_zone", "version", "service", "env"
+#define WELL_KNOWN(name)	{name, sizeof(name) - 1}
+static const ProfileString well_known[] = {
+	WELL_KNOWN("name"), WELL_KNOWN("email"), WELL_KNOWN("application"), WELL_KNOWN(PROFILE_SESSION),
+	WELL_KNOWN("geo.country"), WELL_KNOWN("geo.region"), WELL_KNOWN("geo.city"),
+	WELL_KNOWN("device.type"), WELL_KNOWN("device.brand"), WELL_KNOWN("device.model"),
+	WELL_KNOWN("os.name"), WELL_KNOWN("os.version"),
+	WELL_KNOWN("browser.name"), WELL_KNOWN("browser.version"),
+	WELL_KNOWN("utm.source"), WELL_KNOWN("utm.medium"), WELL_KNOWN("utm.campaign"),
+	WELL_KNOWN("utm.term"), WELL_KNOWN("utm.content"),
+	WELL_KNOWN("referrer"), WELL_KNOWN("plan"), WELL_KNOWN("account.id"), WELL_KNOWN("account.name"),
+	WELL_KNOWN("locale"), WELL_KNOWN("time_zone"), WELL_KNOWN("version"),
+	WELL_KNOWN("service"), WELL_KNOWN("env")
 };
 
 /* ---------- names ---------- */
@@ -339,14 +341,16 @@ put_varint(unsigned char *p, uint64 value)
 	return p;
 }
 
+/* Of the bytes 0-9 and a-f one more than their value; of others 0. */
+static const uint8 hex_values[256] = {
+	['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8,
+	['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16
+};
+
 static inline int
 hex_value(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
+	return hex_values[(unsigned char) c] - 1;
 }
 
 /* Packs a UUID in lower-case text form; false if the string is no such. */
@@ -393,16 +397,35 @@ unpack_uuid(const unsigned char *packed, char *text)
 	}
 }
 
+#define NAME_PLACES		256		/* of the table below; a power of two */
+
+static inline uint32
+name_place(ProfileString name)
+{
+	return ((unsigned char) name.data[0] * 5 + (unsigned char) name.data[name.len - 1] * 3 + name.len) % NAME_PLACES;
+}
+
 /* 1-based code of a well-known name, 0 for any other. */
 static int
 name_code(ProfileString name)
 {
-	for (int i = 0; i < (int) lengthof(well_known); i++)
+	static uint8 places[NAME_PLACES];	/* open addressing; 0 is free */
+	uint32		place;
+
+	if (places[name_place(well_known[0])] == 0)
 	{
-		if (well_known[i][0] == name.data[0] &&
-			strlen(well_known[i]) == name.len &&
-			memcmp(well_known[i], name.data, name.len) == 0)
-			return i + 1;
+		for (int i = 0; i < (int) lengthof(well_known); i++)
+		{
+			place = name_place(well_known[i]);
+			while (places[place] != 0)
+				place = (place + 1) % NAME_PLACES;
+			places[place] = i + 1;
+		}
+	}
+	for (place = name_place(name); places[place] != 0; place = (place + 1) % NAME_PLACES)
+	{
+		if (profile_string_eq(well_known[places[place] - 1], name))
+			return places[place];
 	}
 	return 0;
 }
@@ -417,15 +440,39 @@ typedef struct StringTable
 	Size		size;			/* bytes that the strings will take */
 } StringTable;
 
+/* A hash that is good enough for the few strings of one profile. */
+static inline uint32
+hash_of(ProfileString s)
+{
+	uint64		hash = s.len;
+	uint64		word = 0;
+	uint32		i = 0;
+
+	for (; i + sizeof(word) <= s.len; i += sizeof(word))
+	{
+		memcpy(&word, s.data + i, sizeof(word));
+		hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
+		hash ^= hash >> 32;
+	}
+	for (word = 0; i < s.len; i++)
+		word = word << 8 | (unsigned char) s.data[i];
+	hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
+	return (uint32) (hash >> 32);
+}
+
+/* The number of a string, of which an earlier reference, and its number, may help. */
 static uint32
-string_number(StringTable *table, ProfileString s)
+string_number(StringTable *table, ProfileString s, ProfileString earlier, uint32 number)
 {
 	unsigned char packed[PROFILE_UUID_BYTES];
 	uint32		slot;
 
 	if (s.data == NULL)
 		return 0;
-	slot = hash_bytes((const unsigned char *) s.data, s.len) & table->mask;
+	/* values of one event are the same bytes, not only equal ones */
+	if (s.data == earlier.data && s.len == earlier.len)
+		return number;
+	slot = hash_of(s) & table->mask;
 	while (table->slots[slot] != 0)
 	{
 		if (profile_string_eq(table->strings[table->slots[slot] - 1], s))
@@ -454,6 +501,8 @@ profile_build(const ProfileContent *content)
 	uint32		nrefs = 0;
 	uint32	   *refs;
 	uint32		ref = 0;
+	ProfileString sessions[2] = {{NULL, 0}, {NULL, 0}};	/* of the group before */
+	uint32		session_refs[2] = {0, 0};
 	Size		size = PROFILE_HEADER;
 	int			nattributes = 0;
 	struct varlena *result;
@@ -492,9 +541,14 @@ profile_build(const ProfileContent *content)
 		{
 			const ProfileEvidence *e = end == PROFILE_FIRST ? &group->first : &group->last;
 
-			refs[ref++] = string_number(&table, e->session);
-			for (int m = 0; m < group->nmembers; m++)
-				refs[ref++] = string_number(&table, e->values[m]);
+			refs[ref] = string_number(&table, e->session, sessions[end], session_refs[end]);
+			sessions[end] = e->session;
+			session_refs[end] = refs[ref++];
+			for (int m = 0; m < group->nmembers; m++, ref++)
+				refs[ref] = end == PROFILE_FIRST
+					? string_number(&table, e->values[m], profile_string(NULL, 0), 0)
+					: string_number(&table, e->values[m], group->first.values[m],
+									refs[ref - 1 - group->nmembers]);
 		}
 	}
 	for (uint32 i = 0; i < nrefs; i++)
@@ -729,8 +783,7 @@ profile_decode(const struct varlena *value, ProfileContent *content)
 			{
 				if (*r.p > lengthof(well_known))
 					return "unknown name code";
-				group->names[m] = profile_string(well_known[*r.p - 1],
-												 strlen(well_known[*r.p - 1]));
+				group->names[m] = well_known[*r.p - 1];
 				r.p++;
 				continue;
 			}

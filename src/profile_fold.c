@@ -109,6 +109,7 @@ profile_fold_init_row(FoldRow *row, const FoldShape *shape, FoldReader reader, v
 	row->shape = shape;
 	row->reader = reader;
 	row->source = source;
+	row->reads_all = false;
 	row->values = palloc(2 * n * sizeof(ProfileString) + 1);
 	row->scratch = row->values + n;
 	row->was_read = palloc(n * sizeof(bool) + 1);
@@ -126,7 +127,6 @@ row_value(FoldRow *row, int attribute)
 	return row->values[attribute];
 }
 
-/* All values of an event that has just begun. */
 static void
 read_all(FoldRow *row)
 {
@@ -400,10 +400,12 @@ profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at)
 
 	state->first_seen = Min(state->first_seen, at);
 	state->last_seen = Max(state->last_seen, at);
+	begin_row(row);
+	if (row->reads_all)
+		read_all(row);
 	if (profile_fold_is_settled(state, at))
 		return state;
 
-	begin_row(row);
 	for (int g = 0; g < shape->ngroups; g++)
 	{
 		row->wins[g] = group_wins(state, row, g, at);
@@ -448,31 +450,34 @@ profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at)
 
 /* ---------- content ---------- */
 
-/* One row as the content of a profile. */
-static void
-row_content(const FoldShape *shape, TimestampTz at, ProfileString *values,
-			ProfileContent *content)
+/* One event as the content of a profile; its values are those of the row. */
+void
+profile_fold_single(FoldRow *row, TimestampTz at, ProfileContent *content)
 {
+	const FoldShape *shape = row->shape;
+	ProfileString *names = palloc(2 * shape->nattributes * sizeof(ProfileString) + 1);
+	ProfileString *values = names + shape->nattributes;
+
+	begin_row(row);
+	read_all(row);
 	content->first_seen = content->last_seen = at;
 	content->ngroups = 0;
 	content->groups = palloc(shape->ngroups * sizeof(ProfileGroup) + 1);
 	for (int g = 0; g < shape->ngroups; g++)
 	{
 		ProfileGroup *group = &content->groups[content->ngroups];
-		int			start = shape->starts[g];
-		int			n = shape->starts[g + 1] - start;
 
-		group->names = palloc(2 * n * sizeof(ProfileString));
-		group->nmembers = 0;
-		group->first = evidence_of(shape, at, values, g);
-		group->first.values = group->names + n;
-		for (int i = start; i < start + n; i++)
+		group->names = names;
+		group->first = evidence_of(shape, at, row->values, g);
+		group->first.values = values;
+		for (int i = shape->starts[g]; i < shape->starts[g + 1]; i++)
 		{
-			if (values[i].data == NULL)
+			if (row->values[i].data == NULL)
 				continue;
-			group->names[group->nmembers] = shape->names[i];
-			group->first.values[group->nmembers++] = values[i];
+			*names++ = shape->names[i];
+			*values++ = row->values[i];
 		}
+		group->nmembers = names - group->names;
 		group->last = group->first;
 		if (group->nmembers > 0)
 			content->ngroups++;
@@ -570,9 +575,7 @@ profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, 
 	ProfileContent before;
 	ProfileContent merged;
 
-	begin_row(row);
-	read_all(row);
-	row_content(row->shape, at, row->values, &event);
+	profile_fold_single(row, at, &event);
 	if (state == NULL)
 		return profile_fold_of(context, NULL, &event);
 	profile_fold_content(state, &before);

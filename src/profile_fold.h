@@ -31,6 +31,7 @@ struct FoldRow
 	const FoldShape *shape;
 	FoldReader	reader;			/* data = NULL is NULL */
 	void	   *source;			/* the reader's */
+	bool		reads_all;		/* read every value, whether it matters or not */
 	bool	   *was_read;		/* by attribute */
 	ProfileString *values;		/* by attribute, where read */
 	ProfileString *scratch;		/* an image's values */
@@ -66,6 +67,7 @@ extern bool profile_fold_same_names(const FoldShape *shape, const ProfileString 
 extern void profile_fold_init_row(FoldRow *row, const FoldShape *shape, FoldReader reader, void *source);
 extern FoldState *profile_fold_new(MemoryContext context, const FoldShape *shape, TimestampTz at);
 extern FoldState *profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at);
+extern void profile_fold_single(FoldRow *row, TimestampTz at, ProfileContent *content);
 extern FoldState *profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, TimestampTz at);
 extern FoldState *profile_fold_of(MemoryContext context, FoldState *old, const ProfileContent *content);
 extern void profile_fold_content(const FoldState *state, ProfileContent *content);

@@ -12,7 +12,6 @@
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
-#include "nodes/plannodes.h"
 #include "parser/parse_node.h"
 #include "storage/lock.h"
 #include "utils/relcache.h"
@@ -60,6 +59,7 @@ typedef struct SourceColumn
 {
 	char	   *name;			/* of the source's view */
 	char	   *expression;		/* SQL over the source's row */
+	Expr	   *expr;			/* the same, its Vars being of relation 1 */
 	bool		is_column;		/* nothing but a column of the source */
 	bool		is_whole_row;	/* looks at the row as a whole */
 } SourceColumn;
@@ -82,6 +82,7 @@ typedef struct SourceDefinition
 extern SourceDefinition *profiles_source_definition(Oid view);
 extern Query *profiles_source_query(Relation relation, SourceDefinition *before, List *entries);
 extern char *profiles_relation_text(Oid relid);
+extern Oid	profiles_column_type(const char *name);
 extern bool profiles_collect_functions(Node *node, List **functions);
 extern Node *profiles_parse_expression(ParseState *pstate, const char *text);
 extern bool profiles_reads_pinned_settings_only(Form_pg_proc proc);
@@ -104,27 +105,48 @@ extern void profiles_replace_segment(Oid view, Oid relid, Node *filter);
 extern Query *profiles_import_query(List *entries);
 
 /* fold.c */
+#define PROFILES_MAX_KEY	1024	/* bytes; an index takes no more than a third
+									 * of a page */
+
+typedef struct DirectFold DirectFold;
+
 typedef struct ProfilesFold
 {
 	SourceDefinition *source;
 	const char *kind;			/* user or account */
-	const char *from;			/* what to read: a relation or transition table */
-	Oid			row_type;		/* of its rows */
-	Tuplestorestate *rows;		/* set where from names a transition table */
-	Oid			rows_relation;	/* and the relation whose rows it has */
-	PlannedStmt **plan;			/* where its caller keeps the plan; NULL: nowhere */
-	MemoryContext plan_context; /* and in which context */
+	Oid			relation;		/* what to read, or whose rows */
+	Tuplestorestate *rows;		/* the rows of a transition table; NULL: all */
+	TupleDesc	rows_desc;		/* and their form */
+	const char *rows_name;		/* and the table's name */
+	DirectFold **direct;		/* where its caller keeps it; NULL: nowhere */
+	MemoryContext direct_context;	/* and in which context */
+	bool		by_query;		/* don't fold directly */
 	float8		sample;			/* share of the keys; 1: all */
 	Datum		keys;			/* text[]: only these; 0: all */
 	TimestampTz since;			/* only from this time on; DT_NOBEGIN: all */
 	Tuplestorestate *store;		/* where the rows go */
 	TupleDesc	tupdesc;		/* and of what form they are */
 	MemoryContext store_context;
+	void		(*put) (void *put_to, Datum *values, bool *nulls);	/* set: they go
+																 * here, if the
+																 * fold is direct */
+	void	   *put_to;
 } ProfilesFold;
 
 extern SourceDefinition *profiles_our_source(Oid function, Oid view);
 extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
+extern bool profiles_prepare_fold(ProfilesFold *fold);
 extern void profiles_fold_rows(ProfilesFold *fold);
+extern SourceColumn *profiles_find_column(SourceDefinition *source, const char *name);
+extern List *profiles_filter_columns(SourceDefinition *source);
+extern char *profiles_filter_reason(SourceColumn *column);
+extern List *profiles_attribute_columns(SourceDefinition *source, const char *kind, List **names);
 extern char *profiles_qualified_name(Oid relation);
+
+/* direct_fold.c */
+extern DirectFold *profiles_prepare_direct_fold(ProfilesFold *fold);
+extern bool profiles_direct_fold_can_fail(DirectFold *direct);
+extern bool profiles_direct_fold_is_plain(DirectFold *direct);
+extern void profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit);
 
 #endif							/* PROFILES_UPKEEP_H */

@@ -6,12 +6,12 @@ CREATE FUNCTION profiles.capture() RETURNS trigger
 COMMENT ON FUNCTION profiles.capture() IS 'Trigger function on events, made by add_source: folds the rows of a statement into pending partial profiles. Does nothing on tables that are part of no source.';
 
 CREATE FUNCTION profiles._fold(source_view regclass, kind text, sample float8 DEFAULT 1, keys text[] DEFAULT NULL,
-                               since timestamptz DEFAULT NULL, relation regclass DEFAULT NULL,
+                               since timestamptz DEFAULT NULL, relation regclass DEFAULT NULL, by_query boolean DEFAULT false,
                                OUT key text, OUT left_out text, OUT profile profiles.profile,
                                OUT events bigint, OUT example text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_fold' LANGUAGE C ROWS 100000;
-COMMENT ON FUNCTION profiles._fold(regclass, text, float8, text[], timestamptz, regclass) IS 'Internal: folds the events of a source, or of one of its partitions, with the rights of its adder and in the snapshot of the calling query. Rows per key, and per reason for events left out; a key may come several times.';
+COMMENT ON FUNCTION profiles._fold(regclass, text, float8, text[], timestamptz, regclass, boolean) IS 'Internal: folds the events of a source, or of one of its partitions, with the rights of its adder and in the snapshot of the calling query. Rows per key, and per reason for events left out; a key may come several times. by_query: as an aggregate query, whatever is faster.';
 
 CREATE FUNCTION profiles._lock_kind(kind text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_lock_kind' LANGUAGE C STRICT;
@@ -625,7 +625,7 @@ BEGIN
         WITH folded AS (
             SELECT f.key, f.profile
             FROM profiles.source_config c
-            CROSS JOIN LATERAL profiles._fold(to_regclass(profiles._source_view(c.id)), $1, $2) f
+            CROSS JOIN LATERAL profiles._fold(to_regclass(profiles._source_view(c.id)), $1, $2, by_query => true) f
             WHERE f.left_out IS NULL
             UNION ALL
             SELECT k.key, k.profile FROM profiles.kept k

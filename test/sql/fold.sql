@@ -1,0 +1,132 @@
+-- The direct fold gives what the fold by an aggregate query gives.
+\set VERBOSITY terse
+SET client_min_messages = warning;
+DROP EXTENSION profiles CASCADE;
+CREATE EXTENSION profiles;
+CREATE SCHEMA folds;
+
+-- rows that differ between the two ways: left-out rows are counted by reason
+-- by the one, by reason and key by the other
+CREATE FUNCTION folds.differences(view regclass, kind text) RETURNS bigint LANGUAGE sql AS $$
+    WITH direct AS MATERIALIZED (
+        SELECT key, left_out, profile, events FROM profiles._fold(view, kind) WHERE profile IS NOT NULL
+        UNION ALL
+        SELECT NULL, left_out, NULL, sum(events)::bigint FROM profiles._fold(view, kind) WHERE profile IS NULL GROUP BY left_out
+    ), queried AS MATERIALIZED (
+        SELECT key, left_out, profile, events FROM profiles._fold(view, kind, by_query => true) WHERE profile IS NOT NULL
+        UNION ALL
+        SELECT NULL, left_out, NULL, sum(events)::bigint FROM profiles._fold(view, kind, by_query => true) WHERE profile IS NULL GROUP BY left_out
+    )
+    SELECT count(*) FROM ((TABLE direct EXCEPT ALL TABLE queried) UNION ALL (TABLE queried EXCEPT ALL TABLE direct)) d
+$$;
+
+-- Groups that are unknown at an end, or for ever; ends that several events
+-- share; sessions that are NULL; keys and times that are no good; held events.
+CREATE TABLE folds.plain AS
+SELECT n AS id,
+       timestamptz '2024-01-01' + (n * 7919 % 500) * interval '1 hour' AS ts,
+       'u' || n * n % 1009 AS usr_id,
+       CASE WHEN n % 4 > 0 THEN 'a' || n % 50 END AS account_id,
+       CASE WHEN n % 3 > 0 THEN 's' || n % 700 END AS session_id,
+       CASE WHEN n % 5 = 0 THEN 'Name ' || n % 9 END AS usr_name,
+       CASE WHEN n % 7 = 0 THEN 'C' || n % 11 END AS country,
+       CASE WHEN n % 14 = 0 THEN 'City ' || n % 6 END AS city,
+       CASE WHEN n % 400 = 0 THEN n END AS points,
+       NULL::text AS never,
+       repeat('long ', n % 1000) AS note
+FROM generate_series(1, 6000) n;
+UPDATE folds.plain SET usr_id = NULL WHERE id % 601 = 0;
+UPDATE folds.plain SET usr_id = repeat('k', 1100) WHERE id % 701 = 0;
+UPDATE folds.plain SET ts = NULL WHERE id % 801 = 0;
+UPDATE folds.plain SET ts = 'infinity' WHERE id % 901 = 0;
+UPDATE folds.plain SET ts = now() + interval '10 days' WHERE id % 1003 = 0;
+UPDATE folds.plain SET ts = (SELECT min(ts) FROM folds.plain) WHERE id % 11 = 0;
+SELECT profiles.add_source('folds.plain', filter => 'id % 37 > 0', capture => 'none',
+                           mapping => '{"points": "points", "never": "never", "note": "note"}');
+SELECT folds.differences('profiles.source_1', 'user') AS users, folds.differences('profiles.source_1', 'account') AS accounts;
+-- it is not empty, and the reasons are there
+SELECT count(*) FILTER (WHERE left_out IS NULL) AS subjects, count(*) FILTER (WHERE left_out LIKE 'future %') AS held,
+       array_agg(DISTINCT left_out ORDER BY left_out) FILTER (WHERE left_out NOT LIKE 'future %') AS reasons
+FROM profiles._fold('profiles.source_1', 'user');
+SELECT left_out, events, length(example) FROM profiles._fold('profiles.source_1', 'user') WHERE left_out LIKE 'long%';
+
+-- columns in another order, dropped ones, ones that came later; a child
+CREATE TABLE folds.parted (gone int, ts timestamptz, usr_id text, country text, city text) PARTITION BY RANGE (ts);
+ALTER TABLE folds.parted DROP COLUMN gone;
+CREATE TABLE folds.parted_1 PARTITION OF folds.parted FOR VALUES FROM ('2024-01-01') TO ('2024-01-08');
+CREATE TABLE folds.parted_2 (city text, extra text, usr_id text, country text, ts timestamptz);
+ALTER TABLE folds.parted_2 DROP COLUMN extra;
+ALTER TABLE folds.parted ATTACH PARTITION folds.parted_2 FOR VALUES FROM ('2024-01-08') TO ('2024-02-01');
+CREATE TABLE folds.parted_3 PARTITION OF folds.parted DEFAULT;
+ALTER TABLE folds.parted ADD COLUMN plan text DEFAULT 'free';
+INSERT INTO folds.parted (ts, usr_id, country, city) SELECT ts, usr_id, country, city FROM folds.plain WHERE isfinite(ts);
+SELECT profiles.add_source('folds.parted', capture => 'none', mapping => '{"plan": "plan"}');
+SELECT folds.differences('profiles.source_2', 'user') AS users;
+SELECT count(*) > 200 AS many FROM profiles._fold('profiles.source_2', 'user');
+
+-- expressions that cannot fail, over jsonb; values that are out of line
+CREATE TABLE folds.rum AS
+SELECT jsonb_build_object('date', extract(epoch FROM ts)::bigint * 1000, 'usr', jsonb_build_object('id', usr_id, 'name', usr_name),
+                          'session', jsonb_build_object('id', session_id), 'geo', jsonb_build_object('country', country, 'city', city),
+                          'pad', CASE WHEN id % 10 = 0 THEN (SELECT string_agg(md5((id + i)::text), '') FROM generate_series(1, 200) i) END) AS event
+FROM folds.plain WHERE isfinite(ts);
+INSERT INTO folds.rum VALUES ('{"date": 1, "usr": "none"}'), ('[]'), (NULL), ('{"date": 1704067200000, "usr": {"id": {"deep": 1}}}');
+SELECT profiles.add_source('folds.rum', preset => 'rum', capture => 'none');
+SELECT folds.differences('profiles.source_3', 'user') AS users;
+SELECT count(*) > 200 AS many FROM profiles._fold('profiles.source_3', 'user');
+
+-- as many passes as memory asks for, and states of a few subjects at a time
+CREATE TABLE folds.many AS
+SELECT timestamptz '2024-01-01' + n * interval '1 second' AS ts, 'user ' || n * 31 % 30000 AS usr_id,
+       CASE WHEN n % 3 = 0 THEN 'C' || n % 5 END AS country, 'city ' || n % 10 AS city
+FROM generate_series(1, 100000) n;
+SELECT profiles.add_source('folds.many', capture => 'none');
+SET maintenance_work_mem = '1MB';
+SELECT folds.differences('profiles.source_4', 'user') AS users;
+SELECT count(*), count(DISTINCT key), sum(events) FROM profiles._fold('profiles.source_4', 'user');
+RESET maintenance_work_mem;
+
+-- statements' rows, in memory and not
+CREATE TABLE folds.captured (LIKE folds.many);
+SELECT profiles.add_source('folds.captured');
+CREATE FUNCTION folds.captured_differences() RETURNS bigint LANGUAGE sql AS $$
+    WITH pending AS MATERIALIZED (
+        SELECT key, left_out, profile, events FROM profiles.user_pending WHERE source_id = 5
+    ), queried AS MATERIALIZED (
+        SELECT key, left_out, profile, events FROM profiles._fold('profiles.source_5', 'user', by_query => true)
+    )
+    SELECT count(*) FROM ((TABLE pending EXCEPT ALL TABLE queried) UNION ALL (TABLE queried EXCEPT ALL TABLE pending)) d
+$$;
+INSERT INTO folds.captured TABLE folds.many;
+SELECT folds.captured_differences(), (SELECT count(*) FROM profiles.user_pending WHERE source_id = 5);
+TRUNCATE folds.captured;
+DELETE FROM profiles.user_pending;
+SET work_mem = '64kB';
+INSERT INTO folds.captured TABLE folds.many;
+SELECT folds.captured_differences(), (SELECT count(*) FROM profiles.user_pending WHERE source_id = 5);
+RESET work_mem;
+
+-- only ends that several events share: all of these have a say
+CREATE TABLE folds.tied (ts timestamptz, usr_id text, city text);
+SELECT profiles.add_source('folds.tied');
+INSERT INTO folds.tied SELECT timestamptz '2024-01-01' + n % 3 * interval '1 hour', 'u' || n % 50, 'city ' || n * 7 % 23 FROM generate_series(1, 1000) n;
+SELECT folds.differences('profiles.source_6', 'user') AS users, count(*) AS pending,
+       count(*) FILTER (WHERE p.profile OPERATOR(profiles.=) f.profile) AS equal
+FROM profiles.user_pending p LEFT JOIN profiles._fold('profiles.source_6', 'user', by_query => true) f ON f.key = p.key
+WHERE p.source_id = 6;
+
+-- what somebody added to the table is not passed over
+CREATE INDEX mine ON profiles.user_pending (key);
+INSERT INTO folds.captured VALUES ('2024-05-05', 'indexed');
+DROP INDEX profiles.mine;
+CREATE FUNCTION folds.rename() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.key := 'renamed'; RETURN NEW; END $$;
+CREATE TRIGGER mine BEFORE INSERT ON profiles.user_pending FOR EACH ROW EXECUTE FUNCTION folds.rename();
+INSERT INTO folds.captured VALUES ('2024-05-05', 'triggered');
+DROP TRIGGER mine ON profiles.user_pending;
+INSERT INTO folds.captured VALUES ('2024-05-05', 'neither');
+SELECT key, events, captured_at > now() - interval '1 hour' AS now FROM profiles.user_pending
+WHERE key IN ('indexed', 'triggered', 'renamed', 'neither') ORDER BY key;
+
+SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
+DROP SCHEMA folds CASCADE;
+SELECT profiles.uninstall();
