@@ -18,7 +18,7 @@ BEGIN
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'profiles'
         WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', '_filter', 'capture')
           AND p.proname NOT IN ('_latest_time', '_event_indexes', '_advise_indexes', '_chain_start', '_find_event_indexes', '_indexed_relations',
-                                'session_events', 'account_users')
+                                '_facet_column', 'session_events', 'account_users', 'facet')
           AND p.proname NOT IN ('_segment_definition', '_read_segment', '_segment_count', 'matched_keys')
           AND p.proname !~ '^(user|account)_(sessions|pages|actions|frustrations)$'
     LOOP
