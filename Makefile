@@ -45,13 +45,15 @@ OBJS = \
 	src/rights.o \
 	src/segment.o \
 	src/session.o \
+	src/search.o \
+	src/search_upkeep.o \
 	src/tokenizer.o \
 	src/value_text.o
 
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters attributes segments fold capture upkeep partitions rights tokenizer drill_down facet cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes segments fold capture upkeep partitions rights tokenizer drill_down facet relevance cleanup
 ISOLATION = deferred forget immediate keep kinds levels partition_names partitions prepared readers rewrite sources sources_busy upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -388,8 +388,8 @@ people_attribute_vector(PG_FUNCTION_ARGS)
  * The characters of a word that typos are corrected to: letters of scripts with
  * spaces, 3 or more.  0 if it is none.
  */
-static int
-correctable(const char *lexeme, int len, uint32 *chars)
+int
+people_correctable(const char *lexeme, int len, uint32 *chars)
 {
 	char	   *utf8 = people_to_utf8(lexeme, &len);
 	int			n = word_chars(utf8, len, chars, WORD_MAX_CHARS);
@@ -434,7 +434,7 @@ people_dictionary_words(PG_FUNCTION_ARGS)
 				named |= (weights & 1 << WEIGHT_NAME) != 0;
 			else if (lexeme[0] != '<' && lexeme[0] != '@' &&
 					 (!named || weights & (1 << WEIGHT_NAME | 1 << WEIGHT_HOST)) &&
-					 correctable(lexeme, entries[i].len, chars) > 0)
+					 people_correctable(lexeme, entries[i].len, chars) > 0)
 				words[n++] = PointerGetDatum(cstring_to_text_with_len(lexeme, entries[i].len));
 		}
 	}
@@ -449,7 +449,7 @@ people_word_keys(PG_FUNCTION_ARGS)
 	uint32		chars[WORD_MAX_CHARS];
 	uint32		keys[WORD_MAX_KEYS];
 	Datum		result[WORD_MAX_KEYS];
-	int			n = correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
+	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
 
 	if (n == 0)
 		PG_RETURN_NULL();

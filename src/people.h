@@ -16,6 +16,7 @@
 #ifndef PROFILES_PEOPLE_H
 #define PROFILES_PEOPLE_H
 
+#include "lib/stringinfo.h"
 #include "tokenizer.h"
 #include "tsearch/ts_type.h"
 
@@ -56,14 +57,17 @@ typedef struct QueryWord
 {
 	Term		terms[WORD_MAX_TERMS];	/* any of them */
 	int			nterms;
-	Term		leaves[WORD_MAX_LEAVES];	/* its atoms, one behind the other */
-	int			nleaves;
+	Term		leaves[WORD_MAX_LEAVES];	/* its atoms, one behind the other; of an
+										 * address those of the local part first */
+	int			nleaves;		/* that form a phrase */
+	int			nall;
 	Term		host;			/* of an address: that its leaves have beside them */
 	bool		address;		/* has an @ */
 	bool		whole_address;	/* and something on both sides */
 	bool		compound;
 	Term	   *corrections[WORD_MAX_LEAVES];	/* words that a leaf may be a typo of */
 	int			ncorrections[WORD_MAX_LEAVES];
+	double		people[WORD_MAX_LEAVES];	/* about how many have one of these */
 } QueryWord;
 
 #define QUERY_MAX_WORDS	16
@@ -79,9 +83,11 @@ typedef struct SearchQuery
 /* people.c */
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
+extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 
-/* people_query.c: words of a query; several if it has alternatives */
+/* people_query.c: words of a query, several if it has alternatives */
 #define QUERY_MAX_ALTERNATIVES 8
-extern int	people_parse_query(const char *text, int len, SearchQuery **queries);
+extern int	people_parse_query(const char *typed, int len, SearchQuery **queries);
+extern void people_append_term(StringInfo s, const Term *term);
 
 #endif							/* PROFILES_PEOPLE_H */

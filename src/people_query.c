@@ -44,6 +44,15 @@ add_term(QueryWord *word, const Lexeme *lexeme, bool joined)
 	}
 }
 
+static void
+add_leaf(QueryWord *word, const Tokens *t, const Atom *atom, bool prefix)
+{
+	int			len;
+	const char *text = atom_text(t, atom, &len);
+
+	set_term(&word->leaves[word->nall++], text, len, prefix);
+}
+
 static bool
 may_be_host(const Tokens *t, const Chunk *chunk)
 {
@@ -99,12 +108,11 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 	}
 	for (int i = 0; i < nleaves && word->nleaves < WORD_MAX_LEAVES; i++)
 	{
-		int			len;
-		const char *text = atom_text(t, &t->atoms[chunk->first + i], &len);
-
-		set_term(&word->leaves[word->nleaves++], text, len,
-				 i == nleaves - 1 && chunk->nlocal <= 0);
+		add_leaf(word, t, &t->atoms[chunk->first + i], i == nleaves - 1 && chunk->nlocal <= 0);
+		word->nleaves++;
 	}
+	for (int i = nleaves; i < chunk->natoms && word->nall < WORD_MAX_LEAVES; i++)
+		add_leaf(word, t, &t->atoms[chunk->first + i], i == chunk->natoms - 1);
 }
 
 /* "mac donald" also is "macdonald"; the first word is a prefix of that already. */
@@ -118,7 +126,7 @@ add_joined_pair(const Tokens *t, const Chunk *left, const Chunk *right, QueryWor
 	const char *text;
 
 	if (left->natoms > 1 || right->natoms > 1 || left->nlocal >= 0 || right->nlocal >= 0 ||
-		a->cjk || b->cjk || atom_char_count(a) > 3)
+		a->cjk || b->cjk || atom_char_count(a) > 3 || atom_char_count(b) < 3)
 		return;
 	lexeme_begin(&lexeme, "");
 	text = atom_text(t, a, &len);
@@ -221,8 +229,8 @@ people_parse_query(const char *typed, int len, SearchQuery **queries)
 
 /* ---------- as a tsquery ---------- */
 
-static void
-append_term(StringInfo s, const Term *term)
+void
+people_append_term(StringInfo s, const Term *term)
 {
 	appendStringInfoChar(s, '\'');
 	for (int i = 0; i < term->len; i++)
@@ -241,7 +249,7 @@ append_leaves(StringInfo s, const QueryWord *word)
 	{
 		if (i > 0)
 			appendStringInfoString(s, " <-> ");
-		append_term(s, &word->leaves[i]);
+		people_append_term(s, &word->leaves[i]);
 	}
 }
 
@@ -253,7 +261,7 @@ append_word(StringInfo s, const QueryWord *word)
 	{
 		if (i > 0)
 			appendStringInfoString(s, " | ");
-		append_term(s, &word->terms[i]);
+		people_append_term(s, &word->terms[i]);
 	}
 	if (word->address && word->nleaves > 0 && word->terms[0].lexeme[0] == '<')
 	{
@@ -262,7 +270,7 @@ append_word(StringInfo s, const QueryWord *word)
 		if (word->host.len > 1)
 		{
 			appendStringInfoString(s, " & ");
-			append_term(s, &word->host);
+			people_append_term(s, &word->host);
 		}
 		appendStringInfoChar(s, ')');
 	}

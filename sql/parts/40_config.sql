@@ -131,7 +131,8 @@ CREATE TABLE profiles.upkeep (
     refreshed_at timestamptz,
     rebuilt_at timestamptz,
     due_ids bigint[] NOT NULL DEFAULT '{}',
-    kept_size bigint NOT NULL DEFAULT 0
+    kept_size bigint NOT NULL DEFAULT 0,
+    search_size bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE profiles.upkeep IS 'State of the upkeep of each kind; see the views progress and status.';
 COMMENT ON COLUMN profiles.upkeep.kind IS 'user or account.';
@@ -144,6 +145,7 @@ COMMENT ON COLUMN profiles.upkeep.noticed_at IS 'When its last notice was given.
 COMMENT ON COLUMN profiles.upkeep.refreshed_at IS 'When the last refresh that is done began.';
 COMMENT ON COLUMN profiles.upkeep.due_ids IS 'Rows of due that the running rebuild has seen.';
 COMMENT ON COLUMN profiles.upkeep.kept_size IS 'Size of kept, in bytes, when its rows were last merged.';
+COMMENT ON COLUMN profiles.upkeep.search_size IS 'Size of what is searched, in bytes, when its statistics were made.';
 COMMENT ON COLUMN profiles.upkeep.rebuilt_at IS 'When the last rebuild that is done began.';
 
 ALTER TABLE profiles.source_config OWNER TO @extowner@;

@@ -179,6 +179,7 @@ BEGIN
                             ELSE format('Custom attribute: column %s of %s, where its %s is the %s.', r.source_column, r.source, r.source_key, r.profile_key) END);
     END LOOP;
     PERFORM profiles._extend_segments(kind);
+    PERFORM profiles._ensure_search(kind);
 END
 $$;
 COMMENT ON FUNCTION profiles._replace_view(text) IS 'Internal: makes or extends the view users or accounts.';

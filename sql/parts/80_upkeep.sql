@@ -527,6 +527,7 @@ BEGIN
         n := profiles._merge_pending(kind, rows);
         IF n < rows THEN
             PERFORM profiles._compact_kept(kind);
+            PERFORM profiles._settle_search(kind);
             UPDATE profiles.upkeep u SET phase = 'done', done = u.done + n, total = u.done + n, refreshed_at = u.started_at
             WHERE u.kind = _upkeep_step.kind;
             RETURN false;
@@ -667,6 +668,7 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'key and block must not be NULL';
     END IF;
     PERFORM profiles._lock_kind(kind);
+    PERFORM profiles._forget_words(kind, key);
     FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging'] LOOP
         IF to_regclass(format('profiles.%I', place)) IS NOT NULL THEN
             EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;

@@ -362,6 +362,7 @@ BEGIN
                        format('Column %s of %s.', c.source_column, source_name));
     END LOOP;
     EXECUTE format('SELECT FROM %s', profiles._import_rows(added, dry => true));
+    PERFORM profiles._watch_import(added.id);
     PERFORM profiles._replace_view(kind);
     RETURN source_name;
 END
@@ -590,6 +591,7 @@ DECLARE
     dropped integer[];
     adder oid;
     used record;
+    searched text[];
     r record;
 BEGIN
     PERFORM profiles._check_kind(kind);
@@ -615,8 +617,10 @@ BEGIN
     END IF;
     PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
     PERFORM profiles._ddl(format('SELECT FROM profiles.import_config WHERE id = ANY (%L) FOR UPDATE', dropped));
+    searched := ARRAY(SELECT unnest(profiles._import_profiles(id, NULL)) FROM unnest(dropped) AS id);
     DELETE FROM profiles.import_config i WHERE i.id = ANY (dropped);
     PERFORM profiles._replace_view(kind);
+    PERFORM profiles._search_update(kind, searched);
     FOR r IN SELECT unnest(dropped) AS id LOOP
         PERFORM profiles._ddl(format('DROP TABLE IF EXISTS %s', profiles._import_table(r.id)));
         PERFORM profiles._ddl(format('DROP VIEW IF EXISTS %s', profiles._import_view(r.id)));

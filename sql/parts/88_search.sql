@@ -68,3 +68,271 @@ CREATE TEXT SEARCH CONFIGURATION profiles.people_query (PARSER = profiles.people
 ALTER TEXT SEARCH CONFIGURATION profiles.people_query ADD MAPPING FOR word, char WITH profiles.people_fold;
 ALTER TEXT SEARCH CONFIGURATION profiles.people_query OWNER TO @extowner@;
 COMMENT ON TEXT SEARCH CONFIGURATION profiles.people_query IS 'For queries: to_tsquery, websearch_to_tsquery and the like. Words alone; several that are typed without a space become a phrase.';
+
+CREATE FUNCTION profiles._lexeme_query(lexeme text) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
+COMMENT ON FUNCTION profiles._lexeme_query(text) IS 'Internal: the tsquery for one lexeme.';
+
+-- What is searched. The vectors live beside the profiles, in tables made at run
+-- time with them, and are written only when a searched value has changed: a
+-- profile is rewritten with every visit, and each time all indexes of its table are.
+
+-- Searched columns of users or accounts, beside key, name and e-mail, as
+-- expressions over alias p that give text.
+CREATE FUNCTION profiles._search_columns(kind text, OUT column_name text, OUT expression text)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT a.attname::text,
+           CASE WHEN t.typcategory = 'A' THEN format('array_to_string(p.%I, %L)', a.attname, ' ')
+                ELSE format('p.%I::text', a.attname) END
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+    WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._relation(kind))) AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attname NOT IN (kind || '_id', kind || '_name', kind || '_email')
+      AND (t.typcategory IN ('S', 'E') OR e.typcategory = 'S')
+    ORDER BY a.attnum;
+END;
+COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name and e-mail: all that are text, text arrays or enums.';
+
+CREATE FUNCTION profiles._note_searched() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'profiles_note_searched' LANGUAGE C;
+COMMENT ON FUNCTION profiles._note_searched() IS 'Internal: row trigger on stored profiles whose searched values have changed; takes a note of the key.';
+
+CREATE FUNCTION profiles._update_searched() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'profiles_update_searched' LANGUAGE C;
+COMMENT ON FUNCTION profiles._update_searched() IS 'Internal: statement trigger on stored profiles; brings search up to date with the keys noted.';
+
+-- Makes what search needs of a kind, or brings its trigger up to date with the
+-- columns. Whether a searched value has changed is asked before a trigger is called.
+CREATE FUNCTION profiles._ensure_search(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage regclass := format('profiles.%I', profiles._storage(kind))::regclass;
+    searched text[] := ARRAY(
+        SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's' AND a.atttypid = 'text'::regtype
+        ORDER BY a.attnum);
+    arguments text := format('%L, %L', kind, array_to_string(searched, ','));
+    r record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgfoid = 'profiles._update_searched'::regproc) THEN
+        -- new, or left over by DROP EXTENSION ... CASCADE
+        EXECUTE format('DROP TABLE IF EXISTS profiles.%I, profiles.%I, profiles.%I', kind || '_search', kind || '_word', kind || '_search_stat');
+        EXECUTE format('CREATE TABLE profiles.%I (key text PRIMARY KEY, search tsvector NOT NULL, attributes tsvector NOT NULL)', kind || '_search');
+        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, keys integer[] NOT NULL)', kind || '_word');
+        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL)',
+                       kind || '_search_stat');
+        -- statistics of our own are better, see _search_statistics
+        EXECUTE format('ALTER TABLE profiles.%I ALTER search SET STATISTICS 0, ALTER attributes SET STATISTICS 0', kind || '_search');
+        EXECUTE format('ALTER TABLE profiles.%I ALTER keys SET STATISTICS 0', kind || '_word');
+        FOR r IN SELECT * FROM (VALUES ('_search', 'search'), ('_search', 'attributes'), ('_word', 'keys')) AS i (suffix, column_name) LOOP
+            -- the pending list is read by every query
+            EXECUTE format('CREATE INDEX ON profiles.%I USING gin (%I) WITH (fastupdate = on, gin_pending_list_limit = 1024)',
+                           kind || r.suffix, r.column_name);
+        END LOOP;
+        FOR r IN
+            SELECT * FROM (VALUES
+                ('_search', NULL, 'Internal: what search finds each %s by; written only when it changes.'),
+                ('_search', 'key', 'Key of the %s.'),
+                ('_search', 'search', 'Words of name and e-mail.'),
+                ('_search', 'attributes', 'Words of the other attributes.'),
+                ('_word', NULL, 'Internal: words of names of each %s, to which typos are corrected.'),
+                ('_word', 'word', 'The word.'),
+                ('_word', 'keys', 'Hashes of it with letters left out.'),
+                ('_search_stat', NULL, 'Internal: how frequent words are that search finds a %s by, from a sample.'),
+                ('_search_stat', 'word', 'The word, or the beginning of an address; empty: all.'),
+                ('_search_stat', 'people', 'How many have it in name or e-mail, about.'),
+                ('_search_stat', 'attributes', 'How many have it in other attributes, about.')) AS c (suffix, column_name, description)
+        LOOP
+            EXECUTE format('COMMENT ON %s profiles.%I%s IS %L', CASE WHEN r.column_name IS NULL THEN 'TABLE' ELSE 'COLUMN' END,
+                           kind || r.suffix, coalesce('.' || quote_ident(r.column_name), ''), format(r.description, kind));
+        END LOOP;
+        EXECUTE format('CREATE TRIGGER profiles_search AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION profiles._update_searched(%s)',
+                       storage, quote_literal(kind));
+        EXECUTE format('CREATE TRIGGER profiles_search_rows AFTER INSERT OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION profiles._note_searched(%s)',
+                       storage, quote_literal(kind));
+        PERFORM profiles._search_update(kind, NULL);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgname = 'profiles_search_changes'
+                     AND encode(t.tgargs, 'escape') = format('%s\000%s\000', kind, array_to_string(searched, ','))) THEN
+        PERFORM profiles._ddl(format(
+            'CREATE OR REPLACE TRIGGER profiles_search_changes AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION profiles._note_searched(%s)',
+            storage, (SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FROM unnest(searched) AS c), arguments));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._ensure_search(text) IS 'Internal: makes what search needs of a kind, or brings it up to date with the columns.';
+
+-- Brings search up to date with the views, for some keys or (NULL) all.
+CREATE FUNCTION profiles._search_update(kind text, keys text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    search text := kind || '_search';
+    id_column text := kind || '_id';
+    email text := CASE kind WHEN 'user' THEN 'p.user_email' ELSE 'NULL' END;
+    only_keys text := CASE WHEN keys IS NULL THEN '' ELSE ' AND %s = ANY ($1)' END;
+    attributes text := (SELECT string_agg(c.expression, ', ') FROM profiles._search_columns(kind) c);
+BEGIN
+    -- Who else changes a value of theirs is waited for, and seen by the next statement.
+    EXECUTE format('SELECT FROM profiles.%I s WHERE true' || format(only_keys, 's.key') || ' ORDER BY s.key FOR UPDATE', search) USING keys;
+    EXECUTE format('DELETE FROM profiles.%I s WHERE NOT EXISTS (SELECT FROM profiles.%I p WHERE p.key = s.key)' || format(only_keys, 's.key'),
+                   search, profiles._storage(kind)) USING keys;
+    EXECUTE format($query$
+        WITH stored AS (
+            INSERT INTO profiles.%1$I AS s (key, search, attributes)
+            SELECT p.%2$I, profiles.people_tsvector(p.%3$I, %4$s), profiles._attribute_vector(VARIADIC ARRAY[%5$s]::text[])
+            FROM profiles.%6$I p WHERE true %7$s
+            ORDER BY 1
+            ON CONFLICT (key) DO UPDATE SET search = EXCLUDED.search, attributes = EXCLUDED.attributes
+            WHERE s.search <> EXCLUDED.search OR s.attributes <> EXCLUDED.attributes
+            RETURNING s.search
+        )
+        INSERT INTO profiles.%8$I (word, keys)
+        SELECT n.word, profiles._word_keys(n.word, CASE WHEN char_length(n.word) >= 6 THEN 2 ELSE 1 END)
+        FROM (SELECT DISTINCT w.word COLLATE "C" AS word FROM stored s, unnest(profiles._dictionary_words(s.search)) AS w (word)) n
+        WHERE NOT EXISTS (SELECT FROM profiles.%8$I d WHERE d.word = n.word)
+        ORDER BY n.word
+        ON CONFLICT DO NOTHING $query$,
+        search, id_column, kind || '_name', email, attributes, profiles._relation(kind), format(only_keys, 'p.' || quote_ident(id_column)),
+        kind || '_word')
+    USING keys;
+END
+$$;
+COMMENT ON FUNCTION profiles._search_update(text, text[]) IS 'Internal: brings search up to date with users or accounts, for some keys or (NULL) for all that differ. To be called after anything but a stored profile has changed what they show.';
+
+-- Keys of profiles that have values of an import: those of some of its keys, or
+-- (NULL) of all.
+CREATE FUNCTION profiles._import_profiles(import_id integer, keys text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    import profiles.import_config := (SELECT i FROM profiles.import_config i WHERE i.id = import_id);
+    result text[];
+BEGIN
+    IF keys IS NOT NULL OR to_regclass(profiles._import_table(import_id)) IS NOT NULL THEN
+        EXECUTE format('SELECT array_agg(p.key) FROM profiles.%I p WHERE %s IN (SELECT %s)',
+                       profiles._storage(import.kind), profiles._profile_key(import.kind, import.profile_key),
+                       CASE WHEN keys IS NULL THEN format('t.key FROM %s t', profiles._import_table(import_id)) ELSE 'unnest($1)' END)
+        INTO result USING keys;
+    END IF;
+    RETURN coalesce(result, '{}');
+END
+$$;
+COMMENT ON FUNCTION profiles._import_profiles(integer, text[]) IS 'Internal: keys of profiles that have values of an import.';
+
+CREATE FUNCTION profiles._watch_import(import_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
+BEGIN
+    EXECUTE format('CREATE TRIGGER profiles_search AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION profiles._update_searched(%L, %s)',
+                   profiles._import_table(import_id), kind, import_id);
+    EXECUTE format('CREATE TRIGGER profiles_search_rows AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION profiles._note_searched(%L)',
+                   profiles._import_table(import_id), kind);
+END
+$$;
+COMMENT ON FUNCTION profiles._watch_import(integer) IS 'Internal: gives the table of an import the triggers that keep search up to date.';
+
+-- How frequent words are, from a sample, so that a search can choose where to
+-- begin. Of addresses only how they begin. Words that nobody has any more go.
+CREATE FUNCTION profiles._search_statistics(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    sample constant integer := 30000;
+    people bigint;
+    share double precision;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
+    share := least(1, sample / greatest(people, 1)::double precision);
+    EXECUTE format('DELETE FROM profiles.%I', kind || '_search_stat');
+    EXECUTE format($query$
+        INSERT INTO profiles.%1$I (word, people, attributes)
+        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.attributes) / $1)::integer
+        FROM (SELECT s.search, s.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0)) s
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN u.lexeme LIKE '<%%' THEN left(u.lexeme, 5) ELSE u.lexeme END COLLATE "C" AS word, 1 AS people, 0 AS attributes
+            FROM unnest(s.search) u
+            UNION ALL
+            SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u) l
+        GROUP BY l.word HAVING count(*) > 1
+        UNION ALL SELECT '', $2, 0 $query$, kind || '_search_stat', kind || '_search')
+    USING share, people;
+    EXECUTE format('DELETE FROM profiles.%I w WHERE NOT EXISTS (SELECT FROM profiles.%I t WHERE t.word = w.word AND t.people > 0) '
+                   'AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.search @@ profiles._lexeme_query(w.word))',
+                   kind || '_word', kind || '_search_stat', kind || '_search');
+    EXECUTE format('ANALYZE profiles.%I', kind || '_search');
+    UPDATE profiles.upkeep u SET search_size = pg_relation_size(format('profiles.%I', _search_statistics.kind || '_search')) WHERE u.kind = _search_statistics.kind;
+END
+$$;
+COMMENT ON FUNCTION profiles._search_statistics(text) IS 'Internal: counts words of a sample, so that a search can choose where to begin.';
+
+-- At the end of upkeep: nothing pending in the indexes, which every search would
+-- have to read; statistics anew once much has changed.
+CREATE FUNCTION profiles._settle_search(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    search regclass := to_regclass(format('profiles.%I', kind || '_search'));
+    known bigint := (SELECT u.search_size FROM profiles.upkeep u WHERE u.kind = _settle_search.kind);
+BEGIN
+    PERFORM gin_clean_pending_list(i.indexrelid)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'gin'
+    WHERE i.indrelid = search;
+    IF pg_relation_size(search) NOT BETWEEN 0.7 * known AND 1.3 * known + 65536 THEN
+        PERFORM profiles._search_statistics(kind);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._settle_search(text) IS 'Internal: what upkeep does for search in the end.';
+
+-- The words of one who is to be forgotten that nobody else has.
+CREATE FUNCTION profiles._forget_words(kind text, key text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    words text[];
+    place text;
+BEGIN
+    EXECUTE format($query$
+        SELECT array_agg(l.word)
+        FROM (SELECT lexeme AS word, profiles._lexeme_query(lexeme) AS query
+              FROM profiles.%1$I s, unnest(s.search || s.attributes) WHERE s.key = $1) l
+        WHERE NOT EXISTS (SELECT FROM profiles.%1$I s WHERE s.key <> $1 AND (s.search @@ l.query OR s.attributes @@ l.query)) $query$,
+        kind || '_search') INTO words USING key;
+    FOREACH place IN ARRAY ARRAY['_word', '_search_stat'] LOOP
+        EXECUTE format('DELETE FROM profiles.%I w WHERE w.word = ANY ($1)', kind || place) USING words;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._forget_words(text, text) IS 'Internal: takes the words that only one subject has from dictionary and statistics.';
+
+-- searching
+
+CREATE FUNCTION profiles.search_users(query text, max integer DEFAULT 20, filter text DEFAULT NULL,
+                                      OUT user_id text, OUT user_name text, OUT user_email text, OUT last_seen timestamptz,
+                                      OUT rank real, OUT matched text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'profiles_search_users' LANGUAGE C STABLE ROWS 20 COST 10000;
+COMMENT ON FUNCTION profiles.search_users(text, integer, text) IS 'Finds users by what somebody typed: name, e-mail or any other text attribute, every word as a prefix, in any order, whatever case and accents; e-mails by any part; typos last. Returns the best first, at most max (1 to 1000), the more recently seen first among equals. rank: greater is better, comparable within one answer only. matched: the columns that met the query, and the word a typo was taken for. filter: a condition on columns of users, see Filters in the reference. Whatever query is, it is no error. The caller needs SELECT on profiles.users.';
+
+CREATE FUNCTION profiles.search_accounts(query text, max integer DEFAULT 20, filter text DEFAULT NULL,
+                                         OUT account_id text, OUT account_name text, OUT last_seen timestamptz,
+                                         OUT rank real, OUT matched text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'profiles_search_accounts' LANGUAGE C STABLE ROWS 20 COST 10000;
+COMMENT ON FUNCTION profiles.search_accounts(text, integer, text) IS 'Finds accounts by what somebody typed: as search_users does, by name and any other text attribute. The caller needs SELECT on profiles.accounts.';

@@ -1,0 +1,1362 @@
+/*
+ * search.c
+ *		search_users() and search_accounts().
+ *
+ * A query is met in tiers; a later one is asked only if those before gave fewer
+ * people than wanted:
+ *
+ *		1	addresses and other compounds as a whole, by prefix
+ *		2	all words as prefixes, in any order, in name and e-mail
+ *		3	the same, words being attributes as well
+ *		4	typos
+ *
+ * A tier is answered in one of two ways, by what our own statistics say.  Few:
+ * all who match are fetched by index and ranked, beginning with the rarest words,
+ * since an index gathers all that has a prefix before it can combine.  Many: first
+ * who has the very words, by index; then profiles are walked newest first until
+ * enough match.  A walk that goes on for too long gives way to the index.
+ *
+ * All SQL here runs as the extension's owner, in kept plans that are never
+ * planned for a parameter's value.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "people.h"
+#include "tsearch/ts_utils.h"
+#include "upkeep.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(profiles_search_users);
+PG_FUNCTION_INFO_V1(profiles_search_accounts);
+
+#define SEARCH_MOST			1000	/* people that can be asked for */
+#define WALK_MOST			50000	/* profiles that a walk looks at */
+#define WALK_LEAST			1000	/* so many it always does, to rank among them */
+#define FEW_LEAST			2000	/* fewer are always fetched by index */
+#define KEY_WORDS			4		/* of a query that go into the index */
+#define FETCH_ROWS			500
+#define FILTERED_KEYS		20000	/* a filter that leaves fewer is applied first */
+
+/* Where a word of a query is looked for. */
+#define IN_TERMS		1		/* as a whole */
+#define IN_LEAVES		2		/* taken apart */
+#define IN_ATTRIBUTES	4
+#define IN_TYPOS		8
+
+typedef struct Candidate
+{
+	const char *key;
+	uint32		hash;
+	char		status;
+	bool		rejected;		/* by the filter */
+	bool		fetched;
+	uint16		levels;			/* bit per Level that a word was met at */
+	uint64		score;
+	TimestampTz seen;
+	char	   *name;
+	char	   *email;
+	const Term *correction;
+	const SearchQuery *query;
+} Candidate;
+
+#define SH_PREFIX candidates
+#define SH_ELEMENT_TYPE Candidate
+#define SH_KEY_TYPE const char *
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) (key), strlen(key))
+#define SH_EQUAL(tb, a, b) (strcmp(a, b) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct Search
+{
+	int			kind;
+	int			max;
+	char	   *filter;			/* checked SQL over alias p; NULL if there is none */
+	Datum		only;			/* text[]: keys that pass the filter, if they are few; else 0 */
+	double		people;			/* how many there are, about; 0: not known, so not many */
+	double		few;			/* so many are fetched by index */
+	MemoryContext context;
+	candidates_hash *found;		/* of the alternative that is being searched */
+	int			nfound;			/* not rejected */
+	SPIPlanPtr	filtered_walk;
+	SPIPlanPtr	filtered_rows;
+} Search;
+
+/* ---------- statements ---------- */
+
+typedef enum Statement
+{
+	GET_FREQUENCY,				/* of a word */
+	GET_RANGE,					/* of all words in a range */
+	GET_BY_INDEX,
+	GET_BY_ATTRIBUTE,			/* with KEY_WORDS variants */
+	GET_BY_ATTRIBUTE_2,
+	GET_BY_ATTRIBUTE_3,
+	GET_BY_ATTRIBUTE_4,
+	GET_BY_KEY,
+	GET_NEWEST,
+	GET_ROWS,
+	GET_CORRECTIONS,
+	STATEMENTS
+} Statement;
+
+#define ATTRIBUTE_CONDITION(n) "(s.search @@ $" #n " OR s.attributes @@ $" #n ")"
+#define SELECT_VECTORS "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE "
+
+/* %1$s is the kind, %2$s its columns of name and e-mail */
+static const struct
+{
+	const char *sql;
+	Oid			types[4];
+} statements[STATEMENTS] = {
+	[GET_FREQUENCY] = {"SELECT t.people::float8, t.attributes::float8 FROM profiles.%1$s_search_stat t WHERE t.word = $1", {TEXTOID}},
+	[GET_RANGE] = {"SELECT coalesce(sum(t.people), 0)::float8, coalesce(sum(t.attributes), 0)::float8 "
+	"FROM profiles.%1$s_search_stat t WHERE t.word >= $1 AND t.word < $2", {TEXTOID, TEXTOID}},
+	[GET_BY_INDEX] = {SELECT_VECTORS "s.search @@ $1", {TSQUERYOID}},
+	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1), {TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2), {TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3),
+	{TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
+	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_KEY] = {"SELECT s.key, s.search, s.attributes FROM unnest($1) k (key) JOIN profiles.%1$s_search s ON s.key = k.key", {TEXTARRAYOID}},
+	[GET_NEWEST] = {"SELECT p.key, s.search, s.attributes, p.last_seen "
+	"FROM profiles.%1$s_profile p JOIN profiles.%1$s_search s ON s.key = p.key ORDER BY p.last_seen DESC", {InvalidOid}},
+	[GET_ROWS] = {"SELECT p.key, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$s_profile p ON p.key = k.key", {TEXTARRAYOID}},
+	[GET_CORRECTIONS] = {"SELECT d.word, d.distance, coalesce(t.people, 0)::float8 "
+		"FROM (SELECT w.word, profiles._word_distance(w.word, $2, $3) AS distance "
+	"      FROM profiles.%1$s_word w WHERE w.keys && $1 OFFSET 0) d "
+	"LEFT JOIN profiles.%1$s_search_stat t ON t.word = d.word "
+	"WHERE d.distance <= $3 AND d.distance > 0 ORDER BY d.distance, t.people DESC NULLS LAST, d.word LIMIT 24",
+	{INT4ARRAYOID, TEXTOID, INT4OID}}
+};
+
+static SPIPlanPtr plans[PROFILES_KINDS][STATEMENTS];
+
+static const char *
+shown_columns(int kind)
+{
+	return kind == 0 ? "p.user_name, p.user_email" : "p.account_name, NULL::text";
+}
+
+static SPIPlanPtr
+prepare(const char *sql, int nargs, const Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare a search: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static SPIPlanPtr
+plan_of(int kind, Statement statement)
+{
+	SPIPlanPtr *plan = &plans[kind][statement];
+
+	if (*plan == NULL)
+	{
+		int			nargs = 0;
+		SPIPlanPtr	prepared;
+
+		while (nargs < 4 && OidIsValid(statements[statement].types[nargs]))
+			nargs++;
+		prepared = prepare(psprintf(statements[statement].sql, profiles_kinds[kind], shown_columns(kind)),
+						   nargs, statements[statement].types);
+		if (SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not keep the plan of a search");
+		*plan = prepared;
+	}
+	return *plan;
+}
+
+static void
+execute(Search *search, Statement statement, Datum *values)
+{
+	int			rc = SPI_execute_plan(plan_of(search->kind, statement), values, NULL, true, 0);
+
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "search failed: %s", SPI_result_code_string(rc));
+}
+
+static Datum
+column(uint64 row, int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+static char *
+text_column(Search *search, uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+	MemoryContext old = MemoryContextSwitchTo(search->context);
+	char	   *result = isnull ? NULL : TextDatumGetCString(value);
+
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/* ---------- how a person meets a word ---------- */
+
+static int
+compare_lexeme(TSVector vector, int i, const Term *term)
+{
+	WordEntry  *entry = ARRPTR(vector) + i;
+	int			c = memcmp(STRPTR(vector) + entry->pos, term->lexeme, Min(entry->len, term->len));
+
+	return c != 0 ? c : entry->len - term->len;
+}
+
+/* The first lexeme that is not before a term's. */
+static int
+first_lexeme(TSVector vector, const Term *term)
+{
+	int			low = 0;
+	int			high = vector->size;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (compare_lexeme(vector, middle, term) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Is lexeme i what a term says? */
+static bool
+meets_term(TSVector vector, int i, const Term *term, bool *exact)
+{
+	WordEntry  *entry = ARRPTR(vector) + i;
+
+	if (i >= vector->size || entry->len < term->len ||
+		memcmp(STRPTR(vector) + entry->pos, term->lexeme, term->len) != 0)
+		return false;
+	*exact = entry->len == term->len;
+	return *exact || term->prefix;
+}
+
+static Level
+level_of_weight(int weight, bool exact, bool joined)
+{
+	switch (weight)
+	{
+		case WEIGHT_NAME:
+			return !exact ? LEVEL_PREFIX : joined ? LEVEL_JOINED : LEVEL_EXACT;
+		case WEIGHT_LOCAL:
+			return LEVEL_LOCAL;
+		case WEIGHT_HOST:
+			return LEVEL_HOST;
+		default:
+			return LEVEL_ATTRIBUTE;
+	}
+}
+
+static Level
+term_level(TSVector vector, const Term *term)
+{
+	Level		best = LEVEL_NONE;
+	bool		exact;
+
+	for (int i = first_lexeme(vector, term); best < LEVEL_EXACT && meets_term(vector, i, term, &exact); i++)
+	{
+		WordEntry  *entry = ARRPTR(vector) + i;
+
+		if (!entry->haspos)
+			return LEVEL_ATTRIBUTE;
+		if (term->lexeme[0] == '<')
+			best = Max(best, exact ? LEVEL_ADDRESS : LEVEL_LOCAL);
+		else
+		{
+			for (int j = 0; j < POSDATALEN(vector, entry); j++)
+				best = Max(best, level_of_weight(WEP_GETWEIGHT(POSDATAPTR(vector, entry)[j]), exact, term->joined));
+		}
+	}
+	return best;
+}
+
+/* Is a term met at a position? */
+static Level
+level_at(TSVector vector, const Term *term, int position)
+{
+	Level		best = LEVEL_NONE;
+	bool		exact;
+
+	for (int i = first_lexeme(vector, term); meets_term(vector, i, term, &exact); i++)
+	{
+		WordEntry  *entry = ARRPTR(vector) + i;
+
+		for (int j = 0; entry->haspos && j < POSDATALEN(vector, entry); j++)
+		{
+			WordEntryPos pos = POSDATAPTR(vector, entry)[j];
+
+			if (WEP_GETPOS(pos) == position)
+				best = Max(best, level_of_weight(WEP_GETWEIGHT(pos), exact, false));
+		}
+	}
+	return best;
+}
+
+/* The leaves of a word, one behind the other. */
+static Level
+phrase_level(TSVector vector, const QueryWord *word)
+{
+	const Term *first = &word->leaves[0];
+	Level		best = LEVEL_NONE;
+	bool		exact;
+
+	if (word->nleaves == 1)
+		return term_level(vector, first);
+	for (int i = first_lexeme(vector, first); meets_term(vector, i, first, &exact); i++)
+	{
+		WordEntry  *entry = ARRPTR(vector) + i;
+
+		for (int j = 0; entry->haspos && j < POSDATALEN(vector, entry); j++)
+		{
+			int			position = WEP_GETPOS(POSDATAPTR(vector, entry)[j]);
+			Level		level = level_at(vector, first, position);
+
+			for (int k = 1; k < word->nleaves && level > LEVEL_NONE; k++)
+				level = Min(level, level_at(vector, &word->leaves[k], position + k));
+			best = Max(best, level);
+		}
+	}
+	return best;
+}
+
+static bool
+has_all_leaves(TSVector vector, const QueryWord *word)
+{
+	for (int i = 0; i < word->nall; i++)
+	{
+		if (term_level(vector, &word->leaves[i]) == LEVEL_NONE)
+			return false;
+	}
+	return true;
+}
+
+/* Leaves as they are or corrected, in any order; the distance of all. */
+static bool
+meets_with_typos(TSVector vector, const QueryWord *word, int *distance, const Term **correction)
+{
+	for (int i = 0; i < word->nall; i++)
+	{
+		const Term *best = NULL;
+
+		if (term_level(vector, &word->leaves[i]) != LEVEL_NONE)
+			continue;
+		for (int j = 0; j < word->ncorrections[i]; j++)
+		{
+			const Term *term = &word->corrections[i][j];
+
+			if ((best == NULL || term->distance < best->distance) && term_level(vector, term) != LEVEL_NONE)
+				best = term;
+		}
+		if (best == NULL)
+			return false;
+		*distance += best->distance;
+		*correction = best;
+	}
+	return word->nall > 0;
+}
+
+static Level
+word_level(TSVector vector, TSVector attributes, const QueryWord *word, int where, int *distance, const Term **correction)
+{
+	Level		best = LEVEL_NONE;
+
+	for (int i = 0; i < word->nterms; i++)
+		best = Max(best, term_level(vector, &word->terms[i]));
+	if (where & IN_LEAVES && best < LEVEL_EXACT)
+	{
+		if (!word->address)
+		{
+			if (word->nleaves > 1)
+				best = Max(best, phrase_level(vector, word));
+		}
+		else if (best == LEVEL_NONE && word->nleaves > 0 && phrase_level(vector, word) != LEVEL_NONE &&
+				 (word->host.len <= 1 || term_level(vector, &word->host) != LEVEL_NONE))
+			best = LEVEL_LOCAL;
+	}
+	if (best == LEVEL_NONE && where & IN_ATTRIBUTES)
+	{
+		for (int i = 0; i < word->nterms && best == LEVEL_NONE; i++)
+			best = term_level(attributes, &word->terms[i]);
+		/* a number with a point is not its parts */
+		if (best == LEVEL_NONE && word->compound && !word->address &&
+			memchr(word->terms[0].lexeme, '.', word->terms[0].len) == NULL && has_all_leaves(attributes, word))
+			best = LEVEL_ATTRIBUTE;
+	}
+	if (best == LEVEL_NONE && where & IN_TYPOS && meets_with_typos(vector, word, distance, correction))
+		best = LEVEL_TYPO;
+	return best;
+}
+
+/* How many words the name has. */
+static int
+name_words(TSVector vector)
+{
+	int			last = 0;
+
+	for (int i = 0; i < vector->size; i++)
+	{
+		WordEntry  *entry = ARRPTR(vector) + i;
+
+		for (int j = 0; entry->haspos && j < POSDATALEN(vector, entry); j++)
+		{
+			WordEntryPos pos = POSDATAPTR(vector, entry)[j];
+
+			if (WEP_GETWEIGHT(pos) == WEIGHT_NAME)
+				last = Max(last, WEP_GETPOS(pos));
+		}
+	}
+	return last;
+}
+
+/* The tier is the first thing that counts. */
+typedef enum Tier
+{
+	TIER_TYPOS = 1,
+	TIER_ATTRIBUTES,
+	TIER_WORDS
+} Tier;
+
+#define SCORE_BITS	42
+
+/*
+ * The rank key: tier, few letters changed, the whole field, then the number of
+ * words met at each level from the best on.  0: a word is not met.
+ */
+static uint64
+score(TSVector vector, TSVector attributes, const SearchQuery *query, int where, Tier tier,
+	  uint16 *levels, const Term **correction)
+{
+	int			counts[LEVEL_ADDRESS + 1] = {0};
+	int			distance = 0;
+	bool		whole;
+	uint64		result;
+
+	*levels = 0;
+	*correction = NULL;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		Level		level = word_level(vector, attributes, &query->words[i], where, &distance, correction);
+
+		if (level == LEVEL_NONE)
+			return 0;
+		counts[level]++;
+		*levels |= 1 << level;
+	}
+	whole = (counts[LEVEL_EXACT] == query->nwords && name_words(vector) == query->natoms) ||
+		(query->nwords == 1 && counts[LEVEL_ADDRESS] == 1);
+	result = tier;
+	result = result << 4 | (15 - Min(distance, 15));
+	result = result << 1 | whole;
+	for (Level level = LEVEL_ADDRESS; level > LEVEL_TYPO; level--)
+		result = result << 5 | Min(counts[level], 31);
+	return result;
+}
+
+/* ---------- candidates ---------- */
+
+static void
+add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Term *correction,
+			  const SearchQuery *query, TimestampTz *seen)
+{
+	MemoryContext old = MemoryContextSwitchTo(search->context);
+	char	   *name = TextDatumGetCString(key);
+	bool		found;
+	Candidate  *candidate = candidates_insert(search->found, name, &found);
+
+	MemoryContextSwitchTo(old);
+	if (found)
+		pfree(name);
+	else
+	{
+		candidate->rejected = candidate->fetched = false;
+		candidate->score = 0;
+		candidate->seen = DT_NOBEGIN;
+		candidate->name = candidate->email = NULL;
+		search->nfound++;
+	}
+	if (points > candidate->score)
+	{
+		candidate->score = points;
+		candidate->levels = levels;
+		candidate->correction = correction;
+		candidate->query = query;
+	}
+	if (seen != NULL)
+		candidate->seen = *seen;
+}
+
+/* Scores the rows of the last fetch; returns how many are candidates now. */
+static int
+take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool walk, int *exact)
+{
+	int			taken = 0;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		key = column(i, 1, &isnull);
+		TSVector	vector = DatumGetTSVector(column(i, 2, &isnull));
+		TSVector	attributes = DatumGetTSVector(column(i, 3, &isnull));
+		uint16		levels;
+		const Term *correction;
+		uint64		points = score(vector, attributes, query, where, tier, &levels, &correction);
+		TimestampTz seen;
+
+		if (points == 0)
+			continue;
+		if (walk)
+			seen = DatumGetTimestampTz(column(i, 4, &isnull));
+		add_candidate(search, key, points, levels, correction, query, walk ? &seen : NULL);
+		taken++;
+		if (levels == 1 << LEVEL_EXACT)
+			(*exact)++;
+	}
+	return taken;
+}
+
+/* All that a statement gives. */
+static void
+take_all(Search *search, Statement statement, Datum *values, const SearchQuery *query, int where, Tier tier)
+{
+	Portal		portal = SPI_cursor_open(NULL, plan_of(search->kind, statement), values, NULL, true);
+	int			exact;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		take_rows(search, query, where, tier, false, &exact);
+		SPI_freetuptable(SPI_tuptable);
+	} while (SPI_processed > 0);
+	SPI_cursor_close(portal);
+}
+
+/* Fetches what is shown of candidates, and rejects those that the filter does. */
+static void
+fetch_rows(Search *search, Candidate **candidates, int n)
+{
+	const int	batch = 5000;
+
+	for (int from = 0; from < n; from += batch)
+	{
+		int			count = Min(batch, n - from);
+		Datum	   *keys = palloc(count * sizeof(Datum));
+		Datum		array;
+		int			nkeys = 0;
+
+		for (int i = from; i < from + count; i++)
+		{
+			if (!candidates[i]->fetched)
+				keys[nkeys++] = CStringGetTextDatum(candidates[i]->key);
+		}
+		if (nkeys == 0)
+			continue;
+		array = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
+		if (search->filter == NULL)
+			execute(search, GET_ROWS, &array);
+		else
+		{
+			if (search->filtered_rows == NULL)
+			{
+				Oid			types[] = {TEXTARRAYOID};
+
+				search->filtered_rows = prepare(psprintf("SELECT p.%1$s_id, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$ss p ON p.%1$s_id = k.key "
+														 "WHERE %3$s", profiles_kinds[search->kind], shown_columns(search->kind), search->filter), 1, types);
+			}
+			if (SPI_execute_plan(search->filtered_rows, &array, NULL, true, 0) != SPI_OK_SELECT)
+				elog(ERROR, "search failed");
+		}
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			char	   *key = text_column(search, i, 1);
+			Candidate  *candidate = candidates_lookup(search->found, key);
+
+			pfree(key);
+			if (candidate == NULL)
+				continue;
+			candidate->seen = DatumGetTimestampTz(column(i, 2, &isnull));
+			candidate->name = text_column(search, i, 3);
+			candidate->email = text_column(search, i, 4);
+			candidate->fetched = true;
+		}
+		SPI_freetuptable(SPI_tuptable);
+		/* who is not there, has gone meanwhile, or was rejected */
+		for (int i = from; i < from + count; i++)
+		{
+			if (!candidates[i]->fetched && !candidates[i]->rejected)
+			{
+				candidates[i]->rejected = true;
+				search->nfound--;
+			}
+		}
+	}
+}
+
+static int
+compare_candidates(const void *x, const void *y)
+{
+	const Candidate *a = *(Candidate *const *) x;
+	const Candidate *b = *(Candidate *const *) y;
+
+	if (a->score != b->score)
+		return a->score > b->score ? -1 : 1;
+	if (a->seen != b->seen)
+		return a->seen > b->seen ? -1 : 1;
+	return strcmp(a->key, b->key);
+}
+
+static Candidate **
+list_candidates(Search *search, int *n)
+{
+	Candidate **list = palloc_extended(Max(search->found->members, 1) * sizeof(Candidate *), MCXT_ALLOC_HUGE);
+	candidates_iterator iterator;
+	Candidate  *candidate;
+
+	*n = 0;
+	candidates_start_iterate(search->found, &iterator);
+	while ((candidate = candidates_iterate(search->found, &iterator)) != NULL)
+	{
+		if (!candidate->rejected)
+			list[(*n)++] = candidate;
+	}
+	qsort(list, *n, sizeof(Candidate *), compare_candidates);
+	return list;
+}
+
+/* With a filter, only who passes it has been found. */
+static void
+apply_filter(Search *search)
+{
+	Candidate **list;
+	int			n;
+
+	if (search->filter == NULL || search->only != (Datum) 0)
+		return;
+	list = list_candidates(search, &n);
+	fetch_rows(search, list, n);
+	pfree(list);
+}
+
+/* ---------- estimates ---------- */
+
+/* How many have a term, about; in name and e-mail, or in attributes as well. */
+static double
+term_frequency(Search *search, const Term *term, bool exact, bool attributes)
+{
+	int			len = term->len;
+	bool		address = term->lexeme[0] == '<';
+	double		result = 0;
+	Datum		values[2];
+
+	if (address)
+	{
+		/* of addresses the statistics have the first letters */
+		int			cut = pg_mbcharcliplen(term->lexeme, term->len, 5);
+
+		exact = pg_mbstrlen_with_len(term->lexeme, cut) == 5;
+		len = cut;
+	}
+	else
+		exact |= !term->prefix;
+	values[0] = PointerGetDatum(cstring_to_text_with_len(term->lexeme, len));
+	if (exact)
+		execute(search, GET_FREQUENCY, values);
+	else
+	{
+		/* behind all that begins like it */
+		char	   *end = palloc(len + 1);
+
+		memcpy(end, term->lexeme, len);
+		end[len] = (char) 0xFF;
+		values[1] = PointerGetDatum(cstring_to_text_with_len(end, len + 1));
+		execute(search, GET_RANGE, values);
+	}
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+
+		result = DatumGetFloat8(column(0, 1, &isnull));
+		if (attributes)
+			result += DatumGetFloat8(column(0, 2, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+/* The leaf of a word that the fewest have. */
+static const Term *
+rarest_leaf(Search *search, const QueryWord *word, double *frequency)
+{
+	const Term *best = NULL;
+
+	for (int i = 0; i < word->nleaves; i++)
+	{
+		double		f = term_frequency(search, &word->leaves[i], false, false);
+
+		if (best == NULL || f < *frequency)
+		{
+			best = &word->leaves[i];
+			*frequency = f;
+		}
+	}
+	return best;
+}
+
+/* What of a word goes into the index, and how many people that brings, about. */
+typedef struct IndexKey
+{
+	StringInfoData query;		/* empty: nobody can meet it */
+	double		people;
+} IndexKey;
+
+static void
+add_alternative(IndexKey *key, const Term *term, bool exact)
+{
+	Term		copy = *term;
+
+	if (key->query.len > 0)
+		appendStringInfoString(&key->query, " | ");
+	copy.prefix &= !exact;
+	people_append_term(&key->query, &copy);
+}
+
+static void
+make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
+{
+	bool		attributes = (where & IN_ATTRIBUTES) != 0;
+	double		frequency = 0;
+	const Term *leaf;
+
+	initStringInfo(&key->query);
+	key->people = 0;
+	for (int i = 0; i < word->nterms; i++)
+	{
+		add_alternative(key, &word->terms[i], false);
+		key->people += term_frequency(search, &word->terms[i], false, attributes);
+	}
+	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
+		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
+	{
+		add_alternative(key, leaf, false);
+		key->people += frequency;
+	}
+	if (where & IN_TYPOS)
+	{
+		/* the leaf that the fewest have, in whatever spelling */
+		int			best = -1;
+		double		least = 0;
+
+		for (int i = 0; i < word->nall; i++)
+		{
+			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, false);
+
+			if (best < 0 || people < least)
+			{
+				best = i;
+				least = people;
+			}
+		}
+		for (int i = 0; best >= 0 && i < word->ncorrections[best]; i++)
+			add_alternative(key, &word->corrections[best][i], false);
+		if (best >= 0)
+		{
+			add_alternative(key, &word->leaves[best], false);
+			key->people += least;
+		}
+	}
+}
+
+static Datum
+parse_query(const char *text)
+{
+	return DirectFunctionCall1(tsqueryin, CStringGetDatum(text));
+}
+
+/* ---------- tiers ---------- */
+
+/* By index, with the words that fewer than ten times the fewest have. */
+static void
+take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, double least, int where, Tier tier)
+{
+	Datum		values[KEY_WORDS];
+	int			n = 0;
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < query->nwords && n < KEY_WORDS; i++)
+	{
+		if (keys[i].people > 10 * Max(least, 100))
+			continue;
+		if (where & IN_ATTRIBUTES)
+			values[n] = parse_query(keys[i].query.data);
+		else
+			appendStringInfo(&s, "%s(%s)", n > 0 ? " & " : "", keys[i].query.data);
+		n++;
+	}
+	if (where & IN_ATTRIBUTES)
+		take_all(search, GET_BY_ATTRIBUTE + n - 1, values, query, where, tier);
+	else
+	{
+		values[0] = parse_query(s.data);
+		take_all(search, GET_BY_INDEX, values, query, where, tier);
+	}
+}
+
+/* Who has the very words: a part of what a prefix brings.  False if they are many. */
+static bool
+take_exact(Search *search, const SearchQuery *query, int where, Tier tier, double *people)
+{
+	StringInfoData s;
+	Datum		value;
+
+	initStringInfo(&s);
+	*people = search->people;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const Term *term = &query->words[i].terms[0];
+
+		*people = Min(*people, term_frequency(search, term, true, false));
+		if (i > 0)
+			appendStringInfoString(&s, " & ");
+		{
+			Term		copy = *term;
+
+			copy.prefix = false;
+			people_append_term(&s, &copy);
+		}
+	}
+	if (*people > search->few)
+		return false;
+	value = parse_query(s.data);
+	take_all(search, GET_BY_INDEX, &value, query, where, tier);
+	return true;
+}
+
+/*
+ * Newest first.  Returns whether it found enough, or has seen all; most is how
+ * many profiles it may look at, and exact how many have the very words, about,
+ * or 0 if these have been found already.
+ */
+static bool
+walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, double exact)
+{
+	SPIPlanPtr	plan;
+	Portal		portal;
+	Datum		values[1];
+	int			walked = 0;
+	int			nexact = 0;
+	int			before = search->nfound;
+	int			for_exact = WALK_LEAST;
+	bool		all = false;
+
+	if (search->filter == NULL)
+		plan = plan_of(search->kind, GET_NEWEST);
+	else
+	{
+		if (search->filtered_walk == NULL)
+		{
+			Oid			types[] = {INT8OID};
+
+			search->filtered_walk = prepare(psprintf("SELECT p.%1$s_id, s.search, s.attributes, p.last_seen "
+													 "FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
+													 "JOIN profiles.%1$s_search s ON s.key = p.%1$s_id WHERE %2$s ORDER BY p.last_seen DESC",
+													 profiles_kinds[search->kind], search->filter), 1, types);
+		}
+		plan = search->filtered_walk;
+		values[0] = Int64GetDatum(most);
+	}
+	if (exact > 0)
+		for_exact = Max(for_exact, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
+	portal = SPI_cursor_open(NULL, plan, values, NULL, true);
+	for (;;)
+	{
+		int			found;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		walked += SPI_processed;
+		all = SPI_processed < FETCH_ROWS;
+		take_rows(search, query, where, tier, true, &nexact);
+		SPI_freetuptable(SPI_tuptable);
+		found = search->nfound - before;
+		if (all || walked >= most || nexact >= search->max ||
+			(found >= search->max && walked >= for_exact))
+			break;
+	}
+	SPI_cursor_close(portal);
+	return search->nfound >= search->max || (all && search->filter == NULL);
+}
+
+/* Adds who meets all words of a query; does nothing if that is not affordable and need not be. */
+static void
+run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few)
+{
+	IndexKey	keys[QUERY_MAX_WORDS];
+	double		least = -1;
+	double		exact = 0;
+
+	if (search->only != (Datum) 0)
+	{
+		take_all(search, GET_BY_KEY, &search->only, query, where, tier);
+		return;
+	}
+	for (int i = 0; i < query->nwords; i++)
+	{
+		make_index_key(search, &query->words[i], where, &keys[i]);
+		/* such a word nobody can meet */
+		if (keys[i].query.len == 0)
+			return;
+		if (least < 0 || keys[i].people < least)
+			least = keys[i].people;
+	}
+	if (search->people <= search->few || least <= search->few)
+		take_by_index(search, query, keys, least, where, tier);
+	else if (only_if_few)
+		return;
+	else
+	{
+		if (where == (IN_TERMS | IN_LEAVES) && take_exact(search, query, where, tier, &exact))
+		{
+			exact = 0;
+			apply_filter(search);
+		}
+		if (!walk(search, query, where, tier, (int) Min(least, WALK_MOST), exact))
+			take_by_index(search, query, keys, least, where, tier);
+	}
+	apply_filter(search);
+}
+
+/* ---------- typos ---------- */
+
+/* Looks up what leaves may be typos of; returns whether any may be. */
+static bool
+find_corrections(Search *search, SearchQuery *query)
+{
+	bool		any = false;
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		QueryWord  *word = &query->words[i];
+
+		for (int j = 0; j < word->nall; j++)
+		{
+			Term	   *leaf = &word->leaves[j];
+			uint32		chars[WORD_MAX_CHARS];
+			uint32		keys[WORD_MAX_KEYS];
+			Datum		elements[WORD_MAX_KEYS];
+			Datum		values[3];
+			int			n = people_correctable(leaf->lexeme, leaf->len, chars);
+			int			most = n >= 8 ? 2 : 1;
+			int			nkeys;
+
+			if (n < 4)
+				continue;
+			nkeys = word_keys(chars, n, most, keys);
+			for (int k = 0; k < nkeys; k++)
+				elements[k] = Int32GetDatum((int32) keys[k]);
+			values[0] = PointerGetDatum(construct_array(elements, nkeys, INT4OID, 4, true, TYPALIGN_INT));
+			values[1] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
+			values[2] = Int32GetDatum(most);
+			execute(search, GET_CORRECTIONS, values);
+			word->corrections[j] = MemoryContextAllocZero(search->context, (SPI_processed + 1) * sizeof(Term));
+			for (uint64 k = 0; k < SPI_processed; k++)
+			{
+				Term	   *term = &word->corrections[j][word->ncorrections[j]++];
+				bool		isnull;
+
+				term->lexeme = text_column(search, k, 1);
+				term->len = strlen(term->lexeme);
+				term->distance = DatumGetInt32(column(k, 2, &isnull));
+				word->people[j] += DatumGetFloat8(column(k, 3, &isnull));
+				any = true;
+			}
+			SPI_freetuptable(SPI_tuptable);
+		}
+	}
+	return any;
+}
+
+/* ---------- a whole search ---------- */
+
+static void
+search_alternative(Search *search, SearchQuery *query)
+{
+	bool		compound = false;
+	bool		address = false;
+	/* candidates refer to it */
+	SearchQuery *decisive = MemoryContextAllocZero(search->context, sizeof(SearchQuery));
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		compound |= query->words[i].compound || query->words[i].address;
+		address |= query->words[i].address;
+		if (query->words[i].whole_address)
+			decisive->words[decisive->nwords++] = query->words[i];
+	}
+	if (compound)
+	{
+		run_tier(search, query, IN_TERMS, TIER_WORDS, false);
+		if (search->nfound >= search->max || (address && search->nfound > 0))
+			return;
+	}
+	run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_WORDS, search->nfound > 0);
+	if (search->nfound >= search->max || (address && search->nfound > 0))
+		return;
+	/* of a pasted name and address the address is right when the name differs */
+	if (search->nfound == 0 && decisive->nwords > 0 && query->nwords > decisive->nwords)
+	{
+		run_tier(search, decisive, IN_TERMS, TIER_ATTRIBUTES, false);
+		if (search->nfound > 0)
+			return;
+	}
+	run_tier(search, query, IN_TERMS | IN_LEAVES | IN_ATTRIBUTES, TIER_ATTRIBUTES, false);
+	if (search->nfound >= search->max || (address && search->nfound > 0))
+		return;
+	if (find_corrections(search, query))
+		run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS, TIER_TYPOS, false);
+}
+
+/* Who has the text as key. */
+static void
+search_key(Search *search, const char *typed)
+{
+	Datum		key = CStringGetTextDatum(typed);
+	Datum		array = PointerGetDatum(construct_array(&key, 1, TEXTOID, -1, false, TYPALIGN_INT));
+
+	execute(search, GET_ROWS, &array);
+	if (SPI_processed > 0)
+		add_candidate(search, key, (UINT64CONST(1) << SCORE_BITS) - 1, 0, NULL, NULL, NULL);
+	SPI_freetuptable(SPI_tuptable);
+	apply_filter(search);
+}
+
+/*
+ * Those who come first, with what is shown of them.  Of the many who may share the
+ * last score that counts, the newest count, so all of these are looked at.
+ */
+static Candidate **
+first_candidates(Search *search, int *n)
+{
+	Candidate **list = list_candidates(search, n);
+
+	for (;;)
+	{
+		uint64		last;
+		int			count = 0;
+		int			before = search->nfound;
+
+		if (*n == 0)
+			return list;
+		last = list[Min(*n, search->max) - 1]->score;
+		while (count < *n && list[count]->score >= last)
+			count++;
+		fetch_rows(search, list, count);
+		list = list_candidates(search, n);
+		/* unless some of them have gone */
+		if (search->nfound == before)
+			break;
+	}
+	*n = Min(*n, search->max);
+	return list;
+}
+
+/* Columns of attributes that meet a word of the query which name and e-mail don't. */
+static char *
+matched_attributes(Search *search, Candidate *candidate)
+{
+	const SearchQuery *query = candidate->query;
+	StringInfoData sql;
+	StringInfoData s;
+	Oid			types[] = {TEXTOID, TSQUERYOID};
+	Datum		values[2];
+	char	   *result = NULL;
+
+	initStringInfo(&s);
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const QueryWord *word = &query->words[i];
+
+		for (int j = 0; j < word->nterms; j++)
+		{
+			if (s.len > 0)
+				appendStringInfoString(&s, " | ");
+			people_append_term(&s, &word->terms[j]);
+		}
+	}
+	values[0] = CStringGetTextDatum(candidate->key);
+	values[1] = parse_query(s.data);
+	initStringInfo(&sql);
+	if (SPI_execute(psprintf("SELECT column_name, expression FROM profiles._search_columns('%s')", profiles_kinds[search->kind]),
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "search failed");
+	appendStringInfoString(&sql, "SELECT string_agg(c.name, ', ') FROM (SELECT x.name FROM profiles.");
+	appendStringInfo(&sql, "%ss p, LATERAL (VALUES ", profiles_kinds[search->kind]);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		appendStringInfo(&sql, "%s(%s, %s)", i > 0 ? ", " : "",
+						 quote_literal_cstr(text_column(search, i, 1)), text_column(search, i, 2));
+	appendStringInfo(&sql, ") x (name, value) WHERE p.%s_id = $1 AND profiles._attribute_vector(x.value) @@ $2) c",
+					 profiles_kinds[search->kind]);
+	if (SPI_execute_with_args(sql.data, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "search failed");
+	if (SPI_processed > 0)
+		result = text_column(search, 0, 1);
+	return result;
+}
+
+/* Why somebody was found. */
+static char *
+matched_text(Search *search, Candidate *candidate)
+{
+	const char *kind = profiles_kinds[search->kind];
+	StringInfoData s;
+	char	   *attributes;
+
+	initStringInfo(&s);
+	if (candidate->query == NULL)
+		return psprintf("%s_id", kind);
+	if (candidate->levels & (1 << LEVEL_EXACT | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX))
+		appendStringInfo(&s, "%s_name", kind);
+	if (candidate->levels & (1 << LEVEL_ADDRESS | 1 << LEVEL_LOCAL | 1 << LEVEL_HOST))
+		appendStringInfo(&s, "%s%s_%s", s.len > 0 ? ", " : "", kind, search->kind == 0 ? "email" : "name");
+	if (candidate->levels & 1 << LEVEL_ATTRIBUTE &&
+		(attributes = matched_attributes(search, candidate)) != NULL)
+		appendStringInfo(&s, "%s%s", s.len > 0 ? ", " : "", attributes);
+	if (candidate->correction != NULL)
+		appendStringInfo(&s, "%slike %s", s.len > 0 ? ", " : "", candidate->correction->lexeme);
+	return s.data;
+}
+
+/* The view that is searched; errors if there is none, or the caller may not read it. */
+static void
+check_rights(int kind, Oid namespace)
+{
+	char	   *name = psprintf("%ss", profiles_kinds[kind]);
+	Oid			view = get_relname_relid(name, namespace);
+
+	if (!OidIsValid(view))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("there are no profiles yet"),
+				 errhint("Add a source of events with profiles.add_source().")));
+	if (pg_class_aclcheck(view, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for view %s", name),
+				 errhint("What is found is shown: GRANT SELECT ON profiles.%s TO %s.", name,
+						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+}
+
+/* A filter as checked SQL, analysed as the caller. */
+static char *
+check_filter(int kind, Datum filter)
+{
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Oid			function = LookupFuncName(list_make2(makeString("profiles"), makeString("_filter")), 2, types, false);
+	char	   *checked = TextDatumGetCString(OidFunctionCall2(function, CStringGetTextDatum(profiles_kinds[kind]), filter));
+
+	return strcmp(checked, "true") == 0 ? NULL : checked;
+}
+
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* If the filter leaves few, it is applied first. */
+static void
+filter_first(Search *search)
+{
+	SPIPlanPtr	plan = prepare(psprintf("SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s LIMIT %3$d) f",
+										profiles_kinds[search->kind], search->filter, FILTERED_KEYS + 1), 0, NULL);
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+	PlannedStmt *planned = linitial_node(PlannedStmt, cached->stmt_list);
+	double		rows = planned->planTree->lefttree == NULL ? 0 : planned->planTree->lefttree->plan_rows;
+	bool		isnull;
+
+	ReleaseCachedPlan(cached, CurrentResourceOwner);
+	if (search->people > search->few && rows > FILTERED_KEYS / 2)
+		return;
+	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "search failed");
+	{
+		ArrayType  *keys = DatumGetArrayTypeP(column(0, 1, &isnull));
+		MemoryContext old = MemoryContextSwitchTo(search->context);
+
+		if (ArrayGetNItems(ARR_NDIM(keys), ARR_DIMS(keys)) <= FILTERED_KEYS)
+			search->only = datumCopy(PointerGetDatum(keys), false, -1);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+put_text(const char *text, Datum *value, bool *isnull)
+{
+	*isnull = text == NULL;
+	if (text != NULL)
+		*value = CStringGetTextDatum(text);
+}
+
+static void
+put_result(Search *search, Candidate *candidate, ReturnSetInfo *rsinfo)
+{
+	Datum		values[6];
+	bool		nulls[6] = {0};
+	int			n = 0;
+	uint64		most = (UINT64CONST(1) << SCORE_BITS) - 1;
+
+	values[n++] = CStringGetTextDatum(candidate->key);
+	put_text(candidate->name, &values[n], &nulls[n]);
+	n++;
+	if (search->kind == 0)
+	{
+		put_text(candidate->email, &values[n], &nulls[n]);
+		n++;
+	}
+	values[n++] = TimestampTzGetDatum(candidate->seen);
+	values[n++] = Float4GetDatum((float4) ((double) candidate->score / most));
+	values[n++] = CStringGetTextDatum(matched_text(search, candidate));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static Datum
+search_profiles(FunctionCallInfo fcinfo, int kind)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Search		search = {0};
+	SearchQuery *queries;
+	int			nqueries;
+	text	   *typed;
+	char	   *trimmed;
+	ProfilesRole caller;
+	Candidate **list;
+	int			n;
+	MemoryContext context;
+
+	InitMaterializedSRF(fcinfo, 0);
+	search.kind = kind;
+	search.max = PG_ARGISNULL(1) ? 20 : PG_GETARG_INT32(1);
+	if (search.max < 1 || search.max > SEARCH_MOST)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max %d is out of range", search.max),
+				 errhint("It is how many to return, from 1 to %d.", SEARCH_MOST)));
+	check_rights(kind, get_func_namespace(fcinfo->flinfo->fn_oid));
+	if (!PG_ARGISNULL(2))
+		search.filter = check_filter(kind, PG_GETARG_DATUM(2));
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+
+	typed = PG_GETARG_TEXT_PP(0);
+	context = AllocSetContextCreate(CurrentMemoryContext, "search", ALLOCSET_DEFAULT_SIZES);
+	search.context = context;
+	caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
+	SPI_connect();
+	/* tables are read in one way only: from the index, or from the newest on */
+	set_local("enable_seqscan", "off");
+	set_local("enable_hashjoin", "off");
+	set_local("enable_mergejoin", "off");
+	set_local("enable_material", "off");
+	set_local("max_parallel_workers_per_gather", "0");
+	set_local("work_mem", "64MB");
+
+	{
+		Term		all = {"", 0};
+
+		search.people = term_frequency(&search, &all, true, false);
+		search.few = Max(FEW_LEAST, sqrt(search.people * search.max));
+	}
+	MemoryContextSwitchTo(context);
+	nqueries = people_parse_query(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), &queries);
+	search.found = candidates_create(context, 256, NULL);
+	trimmed = text_to_cstring(typed);
+	while (*trimmed == ' ')
+		trimmed++;
+	for (int i = strlen(trimmed) - 1; i >= 0 && trimmed[i] == ' '; i--)
+		trimmed[i] = '\0';
+	if (search.filter != NULL && (nqueries > 0 || *trimmed != '\0'))
+		filter_first(&search);
+	if (*trimmed != '\0')
+		search_key(&search, trimmed);
+	for (int i = 0; i < nqueries; i++)
+	{
+		Search		alternative = search;
+
+		alternative.found = candidates_create(context, 256, NULL);
+		alternative.nfound = 0;
+		search_alternative(&alternative, &queries[i]);
+		search.filtered_rows = alternative.filtered_rows;
+		search.filtered_walk = alternative.filtered_walk;
+		list = list_candidates(&alternative, &n);
+		for (int j = 0; j < n; j++)
+		{
+			bool		found;
+			Candidate  *candidate = candidates_insert(search.found, list[j]->key, &found);
+
+			if (!found || candidate->score < list[j]->score)
+			{
+				Candidate	merged = *list[j];
+
+				merged.hash = candidate->hash;
+				merged.status = candidate->status;
+				*candidate = merged;
+			}
+			if (!found)
+				search.nfound++;
+		}
+	}
+	list = first_candidates(&search, &n);
+	for (int i = 0; i < n; i++)
+		put_result(&search, list[i], rsinfo);
+	SPI_finish();
+	profiles_become_caller(caller);
+	MemoryContextDelete(context);
+	return (Datum) 0;
+}
+
+Datum
+profiles_search_users(PG_FUNCTION_ARGS)
+{
+	return search_profiles(fcinfo, 0);
+}
+
+Datum
+profiles_search_accounts(PG_FUNCTION_ARGS)
+{
+	return search_profiles(fcinfo, 1);
+}
