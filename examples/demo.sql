@@ -33,6 +33,29 @@ SELECT a.attribute, a.first_value, to_char(a.first_at AT TIME ZONE 'UTC', 'YYYY-
 FROM profiles.user_profile p, profiles.profile_attributes(p.profile) a
 WHERE p.key = 'u-1003' ORDER BY a.attribute;
 
+\echo The same user: top pages, top actions, sessions, frustrations.
+\echo
+SELECT page, visits FROM profiles.user_pages('u-1003', max => 5);
+SELECT action, count FROM profiles.user_actions('u-1003', max => 5);
+SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS started_at, duration, views, actions, frustrations, entry_page, exit_page,
+       country, device_type FROM profiles.user_sessions('u-1003');
+SELECT type, page, action, to_char(seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS seen_at FROM profiles.user_frustrations('u-1003', max => 5);
+
+\echo The user held against all: more sessions and more frustrations than how many of them.
+\echo
+SELECT user_id, sessions, frustrations, round(100 * more_sessions) AS more_sessions_than_percent,
+       round(100 * more_frustrated) AS more_frustrated_than_percent
+FROM (SELECT user_id, count(*) AS sessions, sum(frustrations) AS frustrations,
+             percent_rank() OVER (ORDER BY count(*)) AS more_sessions,
+             percent_rank() OVER (ORDER BY sum(frustrations)) AS more_frustrated
+      FROM profiles.sessions WHERE user_id IS NOT NULL GROUP BY user_id) compared
+WHERE user_id = 'u-1003';
+
+\echo Where users were last seen, and how many are still there three months after their first session.
+\echo
+SELECT value AS last_seen_country, count AS users FROM profiles.facet('user', 'last_seen_country', max => 5);
+SELECT count(*) AS users, count(*) FILTER (WHERE last_seen >= first_seen + interval '3 months') AS three_months_later FROM profiles.users;
+
 \echo The accounts.
 \echo
 SELECT account_id, account_name, first_seen, last_seen FROM profiles.accounts ORDER BY last_seen DESC;
