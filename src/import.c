@@ -333,7 +333,12 @@ profiles_read_import(PG_FUNCTION_ARGS)
 	receiver.context = CurrentMemoryContext;
 	memset(&last_read, 0, sizeof(last_read));
 	options.dest = &receiver.pub;
-	options.read_only = true;
+
+	/*
+	 * Not read-only, so that the snapshot is taken now, when the table is locked:
+	 * to an older one a table that was swapped in meanwhile looks empty.
+	 */
+	options.read_only = false;
 	if (SPI_execute_extended(sql, &options) != SPI_OK_SELECT)
 		elog(ERROR, "reading an import failed");
 	SPI_finish();

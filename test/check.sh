@@ -5,6 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 need_packages
+need_optional_packages postgresql-%-cron postgresql-%-mysql-fdw mariadb-server-core mariadb-client-core
 make_scratch
 trap 'rm -rf "$scratch"' EXIT
 copy_source

@@ -45,6 +45,18 @@ need_packages() {
     pg_major=$major
 }
 
+# Installs what some tests need, as far as it can be had; "%" stands for the major
+# version of PostgreSQL. Tests whose package is missing say so and are skipped.
+need_optional_packages() {
+    local package packages=()
+    for package in "${@//%/$pg_major}"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed && continue
+        [ ${#packages[@]} -gt 0 ] || as_root apt-get update -qq
+        if apt-cache show "$package" >/dev/null 2>&1; then packages+=("$package"); else say "no package $package"; fi
+    done
+    [ ${#packages[@]} = 0 ] || need_packages "${packages[@]}"
+}
+
 # Runs a command as an ordinary user.
 as_user() {
     if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
