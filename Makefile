@@ -47,6 +47,7 @@ OBJS = \
 	src/session.o \
 	src/search.o \
 	src/search_upkeep.o \
+	src/text_node.o \
 	src/tokenizer.o \
 	src/value_text.o
 

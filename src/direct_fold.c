@@ -5,10 +5,10 @@
  * Most events change nothing: of those of one subject only the first and the last
  * are evidence, as long as these two know all attribute groups.  So rows are read
  * lazily.  The first scan looks at keys and times alone, and remembers where each
- * subject's first and last row are; these rows are then read in the order in
- * which they are stored.  Only if some subjects are not settled by that (a group
- * is unknown at an end, or two events share the time of an end), a second scan
- * offers all their events.
+ * subject's first and last row are, with those that share their times; these rows
+ * are then read in the order in which they are stored.  Only if some subjects are
+ * not settled by that, since a group is unknown at an end, a second scan offers all
+ * their events.
  *
  * A table with more subjects than fit into maintenance_work_mem is folded in
  * several passes, each over a range of the keys' hashes.
@@ -34,6 +34,7 @@
 #include "port/pg_bitutils.h"
 #include "profile.h"
 #include "profile_fold.h"
+#include "text_node.h"
 #include "upkeep.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -47,24 +48,33 @@
 #include "utils/typcache.h"
 
 #define SCAN_BATCH			64		/* rows whose subjects are looked up together */
-#define PREFETCH_AHEAD		4		/* rows */
+#define PREFETCH_AHEAD		4		/* rows or states */
 #define PREFETCH_BYTES		384		/* of each */
 #define MIN_SUBJECTS		16		/* places of the smallest table of subjects */
 #define STATE_SIZE			1024	/* a guess at what a subject's state takes */
 
 /* ---------- what is prepared once for a source and kind ---------- */
 
+typedef struct Prepared
+{
+	Expr	   *expr;
+	TextNode   *text;			/* the same, where it is of such a form */
+	bool		is_condition;	/* the condition that text equals a constant, */
+	ProfileString constant;
+	bool		equal;			/* or does not */
+} Prepared;
+
 struct DirectFold
 {
-	Expr	   *key;
-	Expr	   *seen_at;
+	Prepared	key;
+	Prepared	seen_at;
 	int			nfilters;
-	Expr	  **filters;
+	Prepared   *filters;
 	char	  **reasons;		/* of the filters */
 	char	   *no_key;			/* reasons of bad keys */
 	char	   *long_key;
 	FoldShape  *shape;
-	Expr	  **attributes;		/* in the order of the shape */
+	Prepared   *attributes;		/* in the order of the shape */
 	ProfileTextForm *forms;
 	bool		can_fail;		/* may any expression throw? */
 	bool		attributes_can_fail;
@@ -121,12 +131,21 @@ can_fail_walker(Node *node, void *context)
 	}
 }
 
-static Expr *
+static Prepared
 prepare_expression(DirectFold *direct, SourceColumn *column)
 {
+	Prepared	prepared = {0};
+
 	direct->can_fail |= can_fail_walker((Node *) column->expr, NULL);
 	direct->is_plain &= column->is_column;
-	return expression_planner(copyObject(column->expr));
+	prepared.expr = expression_planner(copyObject(column->expr));
+	prepared.text = profiles_text_node(prepared.expr);
+	if (prepared.text == NULL)
+	{
+		prepared.text = profiles_condition_node(prepared.expr, &prepared.constant, &prepared.equal);
+		prepared.is_condition = prepared.text != NULL;
+	}
+	return prepared;
 }
 
 /*
@@ -149,7 +168,7 @@ prepare(SourceDefinition *source, const char *kind)
 	direct->no_key = psprintf("no %s_id", kind);
 	direct->long_key = psprintf("long %s_id", kind);
 	direct->seen_at = prepare_expression(direct, profiles_find_column(source, "seen_at"));
-	direct->filters = palloc(list_length(filters) * sizeof(Expr *) + 1);
+	direct->filters = palloc(list_length(filters) * sizeof(Prepared) + 1);
 	direct->reasons = palloc(list_length(filters) * sizeof(char *) + 1);
 	foreach(lc, filters)
 	{
@@ -164,7 +183,7 @@ prepare(SourceDefinition *source, const char *kind)
 	foreach(lc, names)
 		strings[n++] = profile_string(lfirst(lc), strlen(lfirst(lc)));
 	direct->shape = profile_fold_shape(strings, n);
-	direct->attributes = palloc(n * sizeof(Expr *) + 1);
+	direct->attributes = palloc(n * sizeof(Prepared) + 1);
 	direct->forms = palloc(n * sizeof(ProfileTextForm) + 1);
 	for (int i = 0; i < n; i++)
 	{
@@ -172,7 +191,7 @@ prepare(SourceDefinition *source, const char *kind)
 
 		direct->attributes_can_fail |= can_fail_walker((Node *) column->expr, NULL);
 		direct->attributes[i] = prepare_expression(direct, column);
-		profile_text_form_init(&direct->forms[i], exprType((Node *) direct->attributes[i]),
+		profile_text_form_init(&direct->forms[i], exprType((Node *) direct->attributes[i].expr),
 							   CurrentMemoryContext);
 		direct->is_plain &= !direct->forms[i].pin;
 	}
@@ -181,11 +200,12 @@ prepare(SourceDefinition *source, const char *kind)
 
 /* ---------- one run ---------- */
 
-/* An expression: most are plain columns. */
+/* An expression: most are plain columns, or texts of a jsonb column. */
 typedef struct Evaluator
 {
-	AttrNumber	column;			/* 0: see state */
-	ExprState  *state;
+	const Prepared *prepared;
+	AttrNumber	column;			/* 0: it is no plain column */
+	ExprState  *state;			/* NULL: it has not been needed yet */
 } Evaluator;
 
 /* A table that is read: the relation itself, a partition or a child. */
@@ -205,11 +225,16 @@ typedef uint64 RowPlace;
 typedef struct Subject
 {
 	const char *key;			/* NULL: the place is free */
-	FoldState  *state;			/* set while its events are offered */
+	union
+	{
+		FoldState  *state;		/* while its events are offered */
+		uint32		shared[2];	/* before: further rows of its first, and its last
+								 * time; 0: none, NOT_KEPT: nobody knows which */
+	}			u;
 	uint32		hash;
 	uint16		key_len;
-	bool		first_shared;	/* has more than one event the first time, */
-	bool		last_shared;	/* the last? */
+	bool		is_open;		/* has it a state? */
+	bool		misses_rows;	/* were some of shared not kept? */
 	uint64		events;
 	TimestampTz first_at;
 	TimestampTz last_at;
@@ -227,9 +252,19 @@ typedef struct ScannedRow
 	RowPlace	place;
 } ScannedRow;
 
+/* A further row of a subject's first or last time; a list by numbers from 1. */
+typedef struct SharedRow
+{
+	RowPlace	place;
+	uint32		next;			/* 0: none */
+} SharedRow;
+
+#define NOT_KEPT	PG_UINT32_MAX
+
 typedef struct Winner
 {
 	RowPlace	place;
+	TimestampTz at;
 	uint32		subject;		/* its number in the table of subjects */
 } Winner;
 
@@ -258,7 +293,7 @@ typedef struct DirectRun
 	TupleTableSlot *row_slot;	/* of the statement's rows */
 	TupleConversionMap *row_map;
 	TupleTableSlot *converted;	/* a row of a part, in the source's form */
-	TupleTableSlot *slot;		/* the row at hand, in the source's form */
+	TextRow		text_row;		/* the row at hand, in the source's form */
 
 	/* its expressions */
 	ExprContext *econtext;
@@ -276,6 +311,10 @@ typedef struct DirectRun
 	uint64		hash_from;		/* this pass is about hashes in [from, to) */
 	uint64		hash_to;
 	Size		memory;			/* that subjects, or states, may take; 0: any */
+	SharedRow  *shared;
+	uint32		nshared;
+	uint32		shared_capacity;
+	uint32		most_shared;
 
 	List	   *left_out;		/* of LeftOut */
 	bool		count_left_out; /* in the first scan only */
@@ -284,14 +323,13 @@ typedef struct DirectRun
 /* ---------- expressions ---------- */
 
 static void
-init_evaluator(Evaluator *evaluator, Expr *expr)
+init_evaluator(Evaluator *evaluator, const Prepared *prepared)
 {
-	evaluator->column = 0;
+	Var		   *var = (Var *) prepared->expr;
+
+	evaluator->prepared = prepared;
+	evaluator->column = IsA(var, Var) && var->varattno > 0 ? var->varattno : 0;
 	evaluator->state = NULL;
-	if (IsA(expr, Var) && ((Var *) expr)->varattno > 0)
-		evaluator->column = ((Var *) expr)->varattno;
-	else
-		evaluator->state = ExecInitExpr(expr, NULL);
 }
 
 /* A value of the row at hand.  What it points to lasts as long as the row. */
@@ -299,8 +337,49 @@ static inline Datum
 evaluate(DirectRun *run, Evaluator *evaluator, bool *isnull)
 {
 	if (evaluator->column > 0)
-		return slot_getattr(run->slot, evaluator->column, isnull);
+		return slot_getattr(run->text_row.slot, evaluator->column, isnull);
+	if (evaluator->state == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run->context);
+
+		evaluator->state = ExecInitExpr(evaluator->prepared->expr, NULL);
+		MemoryContextSwitchTo(old);
+	}
 	return ExecEvalExpr(evaluator->state, run->econtext, isnull);
+}
+
+/* The same for an expression of type text; data = NULL is NULL. */
+static inline ProfileString
+evaluate_text(DirectRun *run, Evaluator *evaluator)
+{
+	ProfileString result;
+	Datum		value;
+	struct varlena *text;
+	bool		isnull;
+
+	if (evaluator->prepared->text != NULL &&
+		profiles_read_text(evaluator->prepared->text, &run->text_row, &result))
+		return result;
+	value = evaluate(run, evaluator, &isnull);
+	if (isnull)
+		return profile_string(NULL, 0);
+	text = PG_DETOAST_DATUM_PACKED(value);
+	return profile_string(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+}
+
+/* The same for a condition; NULL is false. */
+static inline bool
+evaluate_condition(DirectRun *run, Evaluator *evaluator)
+{
+	const Prepared *prepared = evaluator->prepared;
+	ProfileString text;
+	Datum		value;
+	bool		isnull;
+
+	if (prepared->is_condition && profiles_read_text(prepared->text, &run->text_row, &text))
+		return text.data != NULL && profile_string_eq(text, prepared->constant) == prepared->equal;
+	value = evaluate(run, evaluator, &isnull);
+	return !isnull && DatumGetBool(value);
 }
 
 /* FoldReader of the row at hand. */
@@ -308,11 +387,15 @@ static ProfileString
 read_attribute(FoldRow *row, int attribute)
 {
 	DirectRun  *run = row->source;
+	Evaluator  *evaluator = &run->attributes[attribute];
+	ProfileTextForm *form = &run->direct->forms[attribute];
+	Datum		value;
 	bool		isnull;
-	Datum		value = evaluate(run, &run->attributes[attribute], &isnull);
 
-	return isnull ? profile_string(NULL, 0)
-		: profile_text_of(&run->direct->forms[attribute], value);
+	if (form->way == PROFILE_TEXT_AS_IS)
+		return evaluate_text(run, evaluator);
+	value = evaluate(run, evaluator, &isnull);
+	return isnull ? profile_string(NULL, 0) : profile_text_of(form, value);
 }
 
 /* ---------- rows ---------- */
@@ -359,8 +442,9 @@ begin_scan(DirectRun *run)
 static inline void
 take_row(DirectRun *run, TupleTableSlot *slot, TupleConversionMap *map)
 {
-	run->slot = map == NULL ? slot : execute_attr_map_slot(map->attrMap, slot, run->converted);
-	run->econtext->ecxt_scantuple = run->slot;
+	run->text_row.slot = map == NULL ? slot : execute_attr_map_slot(map->attrMap, slot, run->converted);
+	run->text_row.number++;
+	run->econtext->ecxt_scantuple = run->text_row.slot;
 }
 
 /* Makes the next row the one at hand. */
@@ -472,10 +556,10 @@ put_subject(DirectRun *run, Subject *subject)
 
 	ResetExprContext(run->econtext);
 	old = MemoryContextSwitchTo(run->econtext->ecxt_per_tuple_memory);
-	put_profile(run, subject, profile_of(subject->state));
+	put_profile(run, subject, profile_of(subject->u.state));
 	MemoryContextSwitchTo(old);
-	pfree(subject->state);
-	subject->state = NULL;
+	pfree(subject->u.state);
+	subject->is_open = false;
 }
 
 /* Gives a subject whose only event is the row at hand. */
@@ -492,7 +576,7 @@ put_single(DirectRun *run, Subject *subject)
 
 /* Gives the row at hand, which is held until it is due; in its memory context. */
 static void
-put_held(DirectRun *run, struct varlena *key, TimestampTz at)
+put_held(DirectRun *run, ProfileString key, TimestampTz at)
 {
 	FoldState  *state = profile_fold_new(CurrentMemoryContext, run->direct->shape, at);
 	int			settings = profiles_pin_settings();
@@ -500,11 +584,11 @@ put_held(DirectRun *run, struct varlena *key, TimestampTz at)
 
 	profiles_unpin_settings(settings);
 	state = profile_fold_event(state, &run->row, at);
-	put_row(run, PointerGetDatum(key), psprintf("future %s", time), profile_of(state), 1, NULL);
+	put_row(run, PointerGetDatum(cstring_to_text_with_len(key.data, key.len)), psprintf("future %s", time), profile_of(state), 1, NULL);
 }
 
 static void
-leave_out(DirectRun *run, const char *reason, struct varlena *key)
+leave_out(DirectRun *run, const char *reason, ProfileString key)
 {
 	LeftOut    *left_out = NULL;
 	MemoryContext old;
@@ -525,14 +609,14 @@ leave_out(DirectRun *run, const char *reason, struct varlena *key)
 		run->left_out = lappend(run->left_out, left_out);
 	}
 	left_out->events++;
-	if (key != NULL)
+	if (key.data != NULL)
 	{
-		int			len = VARSIZE_ANY_EXHDR(key);
+		int			len = key.len;
 		char	   *example;
 
 		if (len > 200)
-			len = pg_mbcliplen(VARDATA_ANY(key), len, 200);
-		example = pnstrdup(VARDATA_ANY(key), len);
+			len = pg_mbcliplen(key.data, len, 200);
+		example = pnstrdup(key.data, len);
 		if (left_out->example != NULL && strcmp(left_out->example, example) <= 0)
 			pfree(example);
 		else
@@ -562,7 +646,7 @@ put_left_out(DirectRun *run)
  * reasons is that of fold_query().
  */
 static bool
-row_counts(DirectRun *run, struct varlena **key, TimestampTz *at)
+row_counts(DirectRun *run, ProfileString *key, TimestampTz *at)
 {
 	DirectFold *direct = run->direct;
 	const char *reason = NULL;
@@ -571,24 +655,19 @@ row_counts(DirectRun *run, struct varlena **key, TimestampTz *at)
 	bool		held = false;
 	MemoryContext old = MemoryContextSwitchTo(run->econtext->ecxt_per_tuple_memory);
 
-	*key = NULL;
+	*key = profile_string(NULL, 0);
 	for (int i = 0; i < direct->nfilters && reason == NULL; i++)
 	{
-		value = evaluate(run, &run->filters[i], &isnull);
-		if (isnull || !DatumGetBool(value))
+		if (!evaluate_condition(run, &run->filters[i]))
 			reason = direct->reasons[i];
 	}
 	if (reason == NULL)
 	{
-		value = evaluate(run, &run->key, &isnull);
-		if (isnull)
-			reason = run->direct->no_key;
-		else
-		{
-			*key = PG_DETOAST_DATUM_PACKED(value);
-			if (VARSIZE_ANY_EXHDR(*key) > PROFILES_MAX_KEY)
-				reason = run->direct->long_key;
-		}
+		*key = evaluate_text(run, &run->key);
+		if (key->data == NULL)
+			reason = direct->no_key;
+		else if (key->len > PROFILES_MAX_KEY)
+			reason = direct->long_key;
 		value = evaluate(run, &run->seen_at, &isnull);
 		if (reason == NULL)
 		{
@@ -697,27 +776,55 @@ add_subject(DirectRun *run, Subject *subject, uint32 hash, const char *key, int 
 	run->nsubjects++;
 }
 
+/*
+ * Keeps a further row of a subject's first or last time.  Where many events share
+ * them there is an end to that.
+ */
+static void
+keep_shared(DirectRun *run, uint32 *list, RowPlace place)
+{
+	if (*list == NOT_KEPT)
+		return;
+	if (run->nshared == run->shared_capacity)
+	{
+		if (run->shared_capacity == run->most_shared)
+		{
+			*list = NOT_KEPT;
+			return;
+		}
+		run->shared_capacity = Min(Max((uint64) run->shared_capacity * 2, 64), run->most_shared);
+		run->shared = run->shared == NULL
+			? MemoryContextAllocHuge(run->context, run->shared_capacity * sizeof(SharedRow))
+			: repalloc_huge(run->shared, run->shared_capacity * sizeof(SharedRow));
+	}
+	run->shared[run->nshared].place = place;
+	run->shared[run->nshared].next = *list;
+	*list = ++run->nshared;
+}
+
 /* Notes that a row of this time is at this place. */
 static inline void
-note_row(Subject *subject, TimestampTz at, RowPlace place)
+note_row(DirectRun *run, Subject *subject, TimestampTz at, RowPlace place)
 {
 	if (subject->events++ == 0)
 	{
 		subject->first = subject->last = place;
 		return;
 	}
-	if (at <= subject->first_at)
+	if (at == subject->first_at)
+		keep_shared(run, &subject->u.shared[0], place);
+	else if (at < subject->first_at)
 	{
-		subject->first_shared = at == subject->first_at;
-		if (at < subject->first_at)
-			subject->first = place;
+		subject->u.shared[0] = 0;
+		subject->first = place;
 		subject->first_at = at;
 	}
-	if (at >= subject->last_at)
+	if (at == subject->last_at)
+		keep_shared(run, &subject->u.shared[1], place);
+	else if (at > subject->last_at)
 	{
-		subject->last_shared = at == subject->last_at;
-		if (at > subject->last_at)
-			subject->last = place;
+		subject->u.shared[1] = 0;
+		subject->last = place;
 		subject->last_at = at;
 	}
 }
@@ -748,7 +855,7 @@ note_batch(DirectRun *run, ScannedRow *rows, int n)
 		subject = find_subject(run, row->hash, row->key, row->key_len);
 		if (subject->key == NULL)
 			add_subject(run, subject, row->hash, row->key, row->key_len, row->at);
-		note_row(subject, row->at, row->place);
+		note_row(run, subject, row->at, row->place);
 	}
 }
 
@@ -764,17 +871,17 @@ find_winners(DirectRun *run)
 	begin_scan(run);
 	while (next_row(run))
 	{
-		struct varlena *key;
+		ProfileString key;
 		TimestampTz at;
 		ScannedRow *row = &rows[n];
 
 		if (!row_counts(run, &key, &at))
 			continue;
-		row->key_len = VARSIZE_ANY_EXHDR(key);
-		row->hash = hash_bytes((unsigned char *) VARDATA_ANY(key), row->key_len);
+		row->key_len = key.len;
+		row->hash = hash_bytes((const unsigned char *) key.data, key.len);
 		if (row->hash < run->hash_from || row->hash >= run->hash_to)
 			continue;
-		row->key = memcpy(keys + used, VARDATA_ANY(key), row->key_len);
+		row->key = memcpy(keys + used, key.data, key.len);
 		used += row->key_len;
 		row->at = at;
 		row->place = row_place(run);
@@ -806,17 +913,25 @@ offer_row(DirectRun *run, Subject *subject, TimestampTz at)
 {
 	MemoryContext old = MemoryContextSwitchTo(run->econtext->ecxt_per_tuple_memory);
 
-	subject->state = profile_fold_event(subject->state, &run->row, at);
+	subject->u.state = profile_fold_event(subject->u.state, &run->row, at);
 	MemoryContextSwitchTo(old);
 }
 
-/* Do the first and the last event decide, whatever the others are? */
+static void
+open_subject(DirectRun *run, Subject *subject, MemoryContext states)
+{
+	subject->misses_rows = subject->u.shared[0] == NOT_KEPT || subject->u.shared[1] == NOT_KEPT;
+	subject->u.state = profile_fold_new(states, run->direct->shape, subject->first_at);
+	subject->is_open = true;
+}
+
+/* Do the events of the first and the last time decide, whatever the others are? */
 static bool
 is_complete(Subject *subject)
 {
-	FoldState  *state = subject->state;
+	FoldState  *state = subject->u.state;
 
-	if (subject->first_shared || subject->last_shared)
+	if (subject->misses_rows)
 		return false;
 	return subject->events <= 2 ||
 		(state->nunknown == 0 &&
@@ -830,7 +945,7 @@ offer_all(DirectRun *run)
 	begin_scan(run);
 	while (next_row(run))
 	{
-		struct varlena *key;
+		ProfileString key;
 		TimestampTz at;
 		uint32		hash;
 		Subject    *subject;
@@ -838,73 +953,83 @@ offer_all(DirectRun *run)
 		CHECK_FOR_INTERRUPTS();
 		if (!row_counts(run, &key, &at))
 			continue;
-		hash = hash_bytes((unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+		hash = hash_bytes((const unsigned char *) key.data, key.len);
 		if (hash < run->hash_from || hash >= run->hash_to)
 			continue;
-		subject = find_subject(run, hash, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
-		if (subject->state != NULL)
+		subject = find_subject(run, hash, key.data, key.len);
+		if (subject->is_open)
 			offer_row(run, subject, at);
 	}
 }
 
-/*
- * Begins the states of the subjects at places [from, to) with the first and the
- * last event of each, in the order in which these are stored.
- */
-static void
-offer_winners(DirectRun *run, MemoryContext states, uint32 from, uint32 to, uint32 nsubjects)
+/* Asks for the beginning of a row in memory, or of a state. */
+static inline void
+prefetch(const void *start)
 {
-	Winner	   *winners = MemoryContextAllocHuge(states, 2 * (Size) nsubjects * sizeof(Winner) + 1);
-	Size		n = 0;
+	for (int i = 0; i < PREFETCH_BYTES; i += 64)
+		__builtin_prefetch((const char *) start + i);
+}
+
+/* The rows of a subject's first and last time, from a winner on; returns its end. */
+static Winner *
+add_winners(DirectRun *run, uint32 number, Winner *winner)
+{
+	Subject    *subject = &run->subjects[number];
+
+	for (int end = 0; end < 2; end++)
+	{
+		RowPlace	place = end == 0 ? subject->first : subject->last;
+		TimestampTz at = end == 0 ? subject->first_at : subject->last_at;
+
+		/* with one time only, both ends are the same rows */
+		if (end == 1 && subject->last_at == subject->first_at)
+			break;
+		for (uint32 next = subject->u.shared[end];; next = run->shared[next - 1].next)
+		{
+			winner->place = place;
+			winner->at = at;
+			winner->subject = number;
+			winner++;
+			if (next == 0 || next == NOT_KEPT)
+				break;
+			place = run->shared[next - 1].place;
+		}
+	}
+	return winner;
+}
+
+/*
+ * Gives the subjects at places [from, to) that the rows of their first and last
+ * times decide; the others stay open.  Rows are read in the order in which they
+ * are stored.  Returns whether there are others.
+ */
+static bool
+give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to, uint32 nsubjects)
+{
+	Winner	   *winners = MemoryContextAllocHuge(states, (2 * (Size) nsubjects + run->nshared) * sizeof(Winner) + 1);
+	Winner	   *end = winners;
+	bool		others = false;
 
 	for (uint32 i = from; i < to; i++)
 	{
-		Subject    *subject = &run->subjects[i];
-
-		if (subject->key == NULL)
+		if (run->subjects[i].key == NULL)
 			continue;
-		subject->state = profile_fold_new(states, run->direct->shape, subject->first_at);
-		winners[n].place = subject->first;
-		winners[n++].subject = i;
-		if (subject->last == subject->first)
-			continue;
-		winners[n].place = subject->last;
-		winners[n++].subject = i;
+		end = add_winners(run, i, end);
+		open_subject(run, &run->subjects[i], states);
 	}
-	sort_winners(winners, n);
-	for (Size i = 0; i < n; i++)
+	sort_winners(winners, end - winners);
+	for (Winner *winner = winners; winner < end; winner++)
 	{
-		Subject    *subject = &run->subjects[winners[i].subject];
-
 		CHECK_FOR_INTERRUPTS();
-		fetch_row(run, winners[i].place);
-		offer_row(run, subject, winners[i].place == subject->first ? subject->first_at : subject->last_at);
+		/* rows come in their order, subjects in any */
+		if (end - winner > 2 * PREFETCH_AHEAD)
+		{
+			__builtin_prefetch(&run->subjects[winner[2 * PREFETCH_AHEAD].subject]);
+			prefetch(run->subjects[winner[PREFETCH_AHEAD].subject].u.state);
+		}
+		fetch_row(run, winner->place);
+		offer_row(run, &run->subjects[winner->subject], winner->at);
 	}
-	pfree(winners);
-}
-
-/* The same for one subject, whose first row is at hand. */
-static void
-offer_ends(DirectRun *run, MemoryContext states, Subject *subject)
-{
-	subject->state = profile_fold_new(states, run->direct->shape, subject->first_at);
-	offer_row(run, subject, subject->first_at);
-	if (subject->last != subject->first)
-	{
-		fetch_row(run, subject->last);
-		offer_row(run, subject, subject->last_at);
-	}
-}
-
-/*
- * Gives the subjects at places [from, to) whose first and last events decide; the
- * others keep their states.  Returns whether there are others.
- */
-static bool
-give_complete(DirectRun *run, uint32 from, uint32 to)
-{
-	bool		others = false;
-
 	for (uint32 i = from; i < to; i++)
 	{
 		Subject    *subject = &run->subjects[i];
@@ -916,15 +1041,8 @@ give_complete(DirectRun *run, uint32 from, uint32 to)
 		else
 			others = true;
 	}
+	pfree(winners);
 	return others;
-}
-
-/* Asks for the beginning of a row in memory. */
-static inline void
-prefetch_row(RowPlace place)
-{
-	for (int i = 0; i < PREFETCH_BYTES; i += 64)
-		__builtin_prefetch((char *) (uintptr_t) place + i);
 }
 
 /*
@@ -935,6 +1053,7 @@ static bool
 give_complete_rows(DirectRun *run, MemoryContext states)
 {
 	Winner	   *order = MemoryContextAllocHuge(states, (Size) run->nsubjects * sizeof(Winner) + 1);
+	Winner	   *winners = MemoryContextAllocHuge(states, (2 + (Size) run->nshared) * sizeof(Winner));
 	uint32		n = 0;
 	bool		others = false;
 
@@ -949,22 +1068,30 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 	for (uint32 i = 0; i < n; i++)
 	{
 		Subject    *subject = &run->subjects[order[i].subject];
+		Winner	   *end;
 
 		CHECK_FOR_INTERRUPTS();
 		if (i + PREFETCH_AHEAD < n)
-			prefetch_row(order[i + PREFETCH_AHEAD].place);
-		fetch_row(run, subject->first);
+			prefetch((void *) (uintptr_t) order[i + PREFETCH_AHEAD].place);
 		if (subject->events == 1)
 		{
+			fetch_row(run, subject->first);
 			put_single(run, subject);
 			continue;
 		}
-		offer_ends(run, states, subject);
+		end = add_winners(run, order[i].subject, winners);
+		open_subject(run, subject, states);
+		for (Winner *winner = winners; winner < end; winner++)
+		{
+			fetch_row(run, winner->place);
+			offer_row(run, subject, winner->at);
+		}
 		if (is_complete(subject))
 			put_subject(run, subject);
 		else
 			others = true;
 	}
+	pfree(winners);
 	pfree(order);
 	return others;
 }
@@ -980,16 +1107,13 @@ give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
 	if (run->fold->rows != NULL)
 		others = give_complete_rows(run, states);
 	else
-	{
-		offer_winners(run, states, from, to, nsubjects);
-		others = give_complete(run, from, to);
-	}
+		others = give_complete(run, states, from, to, nsubjects);
 	if (others)
 	{
 		offer_all(run);
 		for (uint32 i = from; i < to; i++)
 		{
-			if (run->subjects[i].key != NULL && run->subjects[i].state != NULL)
+			if (run->subjects[i].is_open)
 				put_subject(run, &run->subjects[i]);
 		}
 	}
@@ -1028,6 +1152,7 @@ fold_lazily(DirectRun *run)
 		run->hash_to = (uint64) PG_UINT32_MAX + 1;
 		new_subjects(run, run->fold->rows == NULL ? MIN_SUBJECTS
 					 : pg_nextpower2_32(Min(tuplestore_tuple_count(run->fold->rows), PG_INT16_MAX * 4) + MIN_SUBJECTS));
+		run->nshared = 0;
 		find_winners(run);
 		run->count_left_out = false;
 		give_pass(run);
@@ -1048,7 +1173,7 @@ fold_eagerly(DirectRun *run)
 	begin_scan(run);
 	while (next_row(run))
 	{
-		struct varlena *key;
+		ProfileString key;
 		TimestampTz at;
 		uint32		hash;
 		Subject    *subject;
@@ -1057,12 +1182,12 @@ fold_eagerly(DirectRun *run)
 		if (!row_counts(run, &key, &at))
 			continue;
 		make_room(run, 1);
-		hash = hash_bytes((unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
-		subject = find_subject(run, hash, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+		hash = hash_bytes((const unsigned char *) key.data, key.len);
+		subject = find_subject(run, hash, key.data, key.len);
 		if (subject->key == NULL)
 		{
-			add_subject(run, subject, hash, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), at);
-			subject->state = profile_fold_new(states, run->direct->shape, at);
+			add_subject(run, subject, hash, key.data, key.len, at);
+			open_subject(run, subject, states);
 		}
 		subject->events++;
 		offer_row(run, subject, at);
@@ -1180,14 +1305,14 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 		open_parts(&run);
 
 	run.econtext = CreateStandaloneExprContext();
-	init_evaluator(&run.key, direct->key);
-	init_evaluator(&run.seen_at, direct->seen_at);
+	init_evaluator(&run.key, &direct->key);
+	init_evaluator(&run.seen_at, &direct->seen_at);
 	run.filters = palloc(direct->nfilters * sizeof(Evaluator) + 1);
 	for (int i = 0; i < direct->nfilters; i++)
-		init_evaluator(&run.filters[i], direct->filters[i]);
+		init_evaluator(&run.filters[i], &direct->filters[i]);
 	run.attributes = palloc(direct->shape->nattributes * sizeof(Evaluator) + 1);
 	for (int i = 0; i < direct->shape->nattributes; i++)
-		init_evaluator(&run.attributes[i], direct->attributes[i]);
+		init_evaluator(&run.attributes[i], &direct->attributes[i]);
 	profile_fold_init_row(&run.row, direct->shape, read_attribute, &run);
 
 	/* a row's address says where it is as long as all rows are in memory */
@@ -1195,8 +1320,12 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 		(!direct->attributes_can_fail && tuplestore_in_memory(fold->rows));
 	run.row.reads_all = direct->attributes_can_fail;
 	/* half for the subjects, half for the states of some of them */
+	run.most_shared = PG_INT32_MAX;
 	if (fold->rows == NULL)
+	{
 		run.memory = (Size) maintenance_work_mem * 1024 / 2;
+		run.most_shared = Min(run.memory / sizeof(SharedRow) / 4, run.most_shared);
+	}
 	if (lazily)
 		fold_lazily(&run);
 	else

@@ -70,7 +70,10 @@ SELECT jsonb_build_object('date', extract(epoch FROM ts)::bigint * 1000, 'usr', 
                           'session', jsonb_build_object('id', session_id), 'geo', jsonb_build_object('country', country, 'city', city),
                           'pad', CASE WHEN id % 10 = 0 THEN (SELECT string_agg(md5((id + i)::text), '') FROM generate_series(1, 200) i) END) AS event
 FROM folds.plain WHERE isfinite(ts);
-INSERT INTO folds.rum VALUES ('{"date": 1, "usr": "none"}'), ('[]'), (NULL), ('{"date": 1704067200000, "usr": {"id": {"deep": 1}}}');
+INSERT INTO folds.rum VALUES ('{"date": 1, "usr": "none"}'), ('[]'), (NULL), ('{"date": 1704067200000, "usr": {"id": {"deep": 1}}}'),
+    ('{"date": 1704067200000, "usr": ["u", "v"]}'), ('{"date": 1704067200000, "usr": {"id": true}}'), ('{"date": 1704067200000, "usr": {"id": null}}'),
+    ('{"date": 1704067200000, "usr": {"id": 12.50, "name": ""}, "geo": ["DE"], "session": {"type": null}}'), ('{"date": 1704067200000, "usr": {"id": ""}}'),
+    ('{"date": 1704067200000, "usr": {"id": ["a", "b"]}, "session": {"type": "synthetics"}}'), ('"text"'), ('7');
 SELECT profiles.add_source('folds.rum', preset => 'rum', capture => 'none');
 SELECT folds.differences('profiles.source_3', 'user') AS users;
 SELECT count(*) > 200 AS many FROM profiles._fold('profiles.source_3', 'user');
@@ -109,7 +112,10 @@ RESET work_mem;
 -- only ends that several events share: all of these have a say
 CREATE TABLE folds.tied (ts timestamptz, usr_id text, city text);
 SELECT profiles.add_source('folds.tied');
-INSERT INTO folds.tied SELECT timestamptz '2024-01-01' + n % 3 * interval '1 hour', 'u' || n % 50, 'city ' || n * 7 % 23 FROM generate_series(1, 1000) n;
+INSERT INTO folds.tied SELECT timestamptz '2024-01-01' + n % 3 * interval '1 hour', 'u' || n % 50, 'city ' || n * 7 % 23 FROM generate_series(1, 30000) n;
+SET maintenance_work_mem = '1MB';
+SELECT folds.differences('profiles.source_6', 'user') AS too_many;
+RESET maintenance_work_mem;
 SELECT folds.differences('profiles.source_6', 'user') AS users, count(*) AS pending,
        count(*) FILTER (WHERE p.profile OPERATOR(profiles.=) f.profile) AS equal
 FROM profiles.user_pending p LEFT JOIN profiles._fold('profiles.source_6', 'user', by_query => true) f ON f.key = p.key
