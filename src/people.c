@@ -334,24 +334,29 @@ finish_vector(VectorBuilder *b, bool positions)
 	return result;
 }
 
+/* The vector of a person; either may be NULL. */
+TSVector
+people_vector(text *name, text *email)
+{
+	VectorBuilder b = {0};
+
+	if (name != NULL)
+	{
+		add_field(&b, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true, false);
+		/* no phrase goes from one into the other */
+		b.position++;
+	}
+	if (email != NULL)
+		add_field(&b, VARDATA_ANY(email), VARSIZE_ANY_EXHDR(email), false, false);
+	return finish_vector(&b, true);
+}
+
 /* people_tsvector(name text, email text) -> tsvector */
 Datum
 people_tsvector(PG_FUNCTION_ARGS)
 {
-	VectorBuilder b = {0};
-
-	for (int i = 0; i < 2; i++)
-	{
-		if (!PG_ARGISNULL(i))
-		{
-			text	   *value = PG_GETARG_TEXT_PP(i);
-
-			add_field(&b, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), i == 0, false);
-			/* no phrase goes from one into the other */
-			b.position++;
-		}
-	}
-	PG_RETURN_TSVECTOR(finish_vector(&b, true));
+	PG_RETURN_TSVECTOR(people_vector(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+									 PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)));
 }
 
 /* _attribute_vector(VARIADIC text[]) -> tsvector of the values, without positions */

@@ -83,6 +83,7 @@ typedef struct SearchQuery
 /* people.c */
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
+extern TSVector people_vector(text *name, text *email);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 
 /* people_query.c: words of a query, several if it has alternatives */

@@ -50,11 +50,12 @@ PG_FUNCTION_INFO_V1(profiles_search_accounts);
 
 #define SEARCH_MOST			1000	/* people that can be asked for */
 #define WALK_MOST			50000	/* profiles that a walk looks at */
-#define WALK_LEAST			1000	/* so many it always does, to rank among them */
+#define WALK_LEAST			500		/* so many it always does, to rank among them */
 #define FEW_LEAST			2000	/* fewer are always fetched by index */
 #define KEY_WORDS			4		/* of a query that go into the index */
 #define FETCH_ROWS			500
-#define FILTERED_KEYS		20000	/* a filter that leaves fewer is applied first */
+#define ADDRESS_CHARS		5		/* of an address that statistics have, with the < before it */
+#define FILTERED_KEYS		20000	/* so many a filter may leave that is applied first */
 
 /* Where a word of a query is looked for. */
 #define IN_TERMS		1		/* as a whole */
@@ -102,7 +103,8 @@ typedef struct Search
 	MemoryContext context;
 	candidates_hash *found;		/* of the alternative that is being searched */
 	int			nfound;			/* not rejected */
-	SPIPlanPtr	filtered_walk;
+	double		filter_share;	/* of all that pass the filter, about */
+	SPIPlanPtr	filtered_walks[2];	/* without and with attributes */
 	SPIPlanPtr	filtered_rows;
 } Search;
 
@@ -117,10 +119,13 @@ typedef enum Statement
 	GET_BY_ATTRIBUTE_2,
 	GET_BY_ATTRIBUTE_3,
 	GET_BY_ATTRIBUTE_4,
+	GET_BY_ATTRIBUTES_ONLY,
 	GET_BY_KEY,
-	GET_NEWEST,
+	GET_NEWEST,					/* with what they are called */
+	GET_NEWEST_VECTORS,
 	GET_ROWS,
 	GET_CORRECTIONS,
+	GET_MATCHED,
 	STATEMENTS
 } Statement;
 
@@ -143,8 +148,10 @@ static const struct
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.attributes @@ $1", {TSQUERYOID}},
 	[GET_BY_KEY] = {"SELECT s.key, s.search, s.attributes FROM unnest($1) k (key) JOIN profiles.%1$s_search s ON s.key = k.key", {TEXTARRAYOID}},
-	[GET_NEWEST] = {"SELECT p.key, s.search, s.attributes, p.last_seen "
+	[GET_NEWEST] = {"SELECT p.key, %2$s, p.last_seen FROM profiles.%1$s_profile p ORDER BY p.last_seen DESC", {InvalidOid}},
+	[GET_NEWEST_VECTORS] = {"SELECT p.key, s.search, s.attributes, p.last_seen "
 	"FROM profiles.%1$s_profile p JOIN profiles.%1$s_search s ON s.key = p.key ORDER BY p.last_seen DESC", {InvalidOid}},
 	[GET_ROWS] = {"SELECT p.key, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$s_profile p ON p.key = k.key", {TEXTARRAYOID}},
 	[GET_CORRECTIONS] = {"SELECT d.word, d.distance, coalesce(t.people, 0)::float8 "
@@ -152,7 +159,10 @@ static const struct
 	"      FROM profiles.%1$s_word w WHERE w.keys && $1 OFFSET 0) d "
 	"LEFT JOIN profiles.%1$s_search_stat t ON t.word = d.word "
 	"WHERE d.distance <= $3 AND d.distance > 0 ORDER BY d.distance, t.people DESC NULLS LAST, d.word LIMIT 24",
-	{INT4ARRAYOID, TEXTOID, INT4OID}}
+	{INT4ARRAYOID, TEXTOID, INT4OID}},
+	[GET_MATCHED] = {"SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) "
+		"FROM profiles.%1$ss p, jsonb_each_text(to_jsonb(p)) x JOIN pg_attribute a ON a.attrelid = 'profiles.%1$ss'::regclass AND a.attname = x.key "
+	"WHERE p.%1$s_id = $1 AND x.key NOT IN ('%1$s_id', '%1$s_name', '%1$s_email') AND profiles._attribute_vector(x.value) @@ $2", {TEXTOID, TSQUERYOID}}
 };
 
 static SPIPlanPtr plans[PROFILES_KINDS][STATEMENTS];
@@ -166,7 +176,7 @@ shown_columns(int kind)
 static SPIPlanPtr
 prepare(const char *sql, int nargs, const Oid *types)
 {
-	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN);
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN | CURSOR_OPT_FAST_PLAN);
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a search: %s", SPI_result_code_string(SPI_result));
@@ -518,33 +528,50 @@ add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Ter
 		candidate->seen = *seen;
 }
 
-/* Scores the rows of the last fetch; returns how many are candidates now. */
-static int
+/*
+ * Scores the rows of the last fetch: key, vectors and, of a walk, last_seen.
+ * To take a name and an address apart takes less time than to fetch what became of
+ * them; so a walk has these in place of vectors if attributes don't matter.
+ */
+static void
 take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool walk, int *exact)
 {
-	int			taken = 0;
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "search row", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(row_context);
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
-		Datum		key = column(i, 1, &isnull);
-		TSVector	vector = DatumGetTSVector(column(i, 2, &isnull));
-		TSVector	attributes = DatumGetTSVector(column(i, 3, &isnull));
+		bool		isnull[2];
+		Datum		key = column(i, 1, &isnull[0]);
+		Datum		first = column(i, 2, &isnull[0]);
+		Datum		second = column(i, 3, &isnull[1]);
+		TSVector	vector;
+		TSVector	attributes = NULL;
 		uint16		levels;
 		const Term *correction;
-		uint64		points = score(vector, attributes, query, where, tier, &levels, &correction);
-		TimestampTz seen;
+		uint64		points;
+		TimestampTz seen = 0;
 
+		MemoryContextReset(row_context);
+		if (walk && !(where & IN_ATTRIBUTES))
+			vector = people_vector(isnull[0] ? NULL : DatumGetTextPP(first),
+								   isnull[1] ? NULL : DatumGetTextPP(second));
+		else
+		{
+			vector = DatumGetTSVector(first);
+			attributes = DatumGetTSVector(second);
+		}
+		points = score(vector, attributes, query, where, tier, &levels, &correction);
 		if (points == 0)
 			continue;
 		if (walk)
-			seen = DatumGetTimestampTz(column(i, 4, &isnull));
+			seen = DatumGetTimestampTz(column(i, 4, &isnull[0]));
 		add_candidate(search, key, points, levels, correction, query, walk ? &seen : NULL);
-		taken++;
 		if (levels == 1 << LEVEL_EXACT)
 			(*exact)++;
 	}
-	return taken;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row_context);
 }
 
 /* All that a statement gives. */
@@ -552,15 +579,17 @@ static void
 take_all(Search *search, Statement statement, Datum *values, const SearchQuery *query, int where, Tier tier)
 {
 	Portal		portal = SPI_cursor_open(NULL, plan_of(search->kind, statement), values, NULL, true);
-	int			exact;
+	int			exact = 0;
+	uint64		fetched;
 
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		fetched = SPI_processed;
 		take_rows(search, query, where, tier, false, &exact);
 		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
+	} while (fetched > 0);
 	SPI_cursor_close(portal);
 }
 
@@ -673,22 +702,29 @@ apply_filter(Search *search)
 
 /* ---------- estimates ---------- */
 
-/* How many have a term, about; in name and e-mail, or in attributes as well. */
+/* How many have a term in name or e-mail, about; adds to attributes how many there. */
 static double
-term_frequency(Search *search, const Term *term, bool exact, bool attributes)
+term_frequency(Search *search, const Term *term, bool exact, double *attributes)
 {
 	int			len = term->len;
 	bool		address = term->lexeme[0] == '<';
+	double		share = 1;
 	double		result = 0;
 	Datum		values[2];
 
+	if (address && exact)
+		return 1;
 	if (address)
 	{
-		/* of addresses the statistics have the first letters */
-		int			cut = pg_mbcharcliplen(term->lexeme, term->len, 5);
+		/* of addresses the statistics have the first letters; each more halves them */
+		int			chars = pg_mbstrlen_with_len(term->lexeme, term->len);
 
-		exact = pg_mbstrlen_with_len(term->lexeme, cut) == 5;
-		len = cut;
+		exact = chars >= ADDRESS_CHARS;
+		if (exact)
+		{
+			share = pow(0.5, chars - ADDRESS_CHARS);
+			len = pg_mbcharcliplen(term->lexeme, term->len, ADDRESS_CHARS);
+		}
 	}
 	else
 		exact |= !term->prefix;
@@ -710,11 +746,11 @@ term_frequency(Search *search, const Term *term, bool exact, bool attributes)
 		bool		isnull;
 
 		result = DatumGetFloat8(column(0, 1, &isnull));
-		if (attributes)
-			result += DatumGetFloat8(column(0, 2, &isnull));
+		if (attributes != NULL)
+			*attributes += DatumGetFloat8(column(0, 2, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
-	return result;
+	return result * share;
 }
 
 /* The leaf of a word that the fewest have. */
@@ -725,7 +761,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 
 	for (int i = 0; i < word->nleaves; i++)
 	{
-		double		f = term_frequency(search, &word->leaves[i], false, false);
+		double		f = term_frequency(search, &word->leaves[i], false, NULL);
 
 		if (best == NULL || f < *frequency)
 		{
@@ -741,6 +777,7 @@ typedef struct IndexKey
 {
 	StringInfoData query;		/* empty: nobody can meet it */
 	double		people;
+	double		attributes;		/* of these, in attributes */
 } IndexKey;
 
 static void
@@ -757,16 +794,16 @@ add_alternative(IndexKey *key, const Term *term, bool exact)
 static void
 make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 {
-	bool		attributes = (where & IN_ATTRIBUTES) != 0;
 	double		frequency = 0;
 	const Term *leaf;
 
 	initStringInfo(&key->query);
-	key->people = 0;
+	key->people = key->attributes = 0;
 	for (int i = 0; i < word->nterms; i++)
 	{
 		add_alternative(key, &word->terms[i], false);
-		key->people += term_frequency(search, &word->terms[i], false, attributes);
+		key->people += term_frequency(search, &word->terms[i], false,
+									  where & IN_ATTRIBUTES ? &key->attributes : NULL);
 	}
 	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
 		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
@@ -782,7 +819,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 
 		for (int i = 0; i < word->nall; i++)
 		{
-			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, false);
+			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, NULL);
 
 			if (best < 0 || people < least)
 			{
@@ -798,6 +835,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 			key->people += least;
 		}
 	}
+	key->people += key->attributes;
 }
 
 static Datum
@@ -808,27 +846,129 @@ parse_query(const char *text)
 
 /* ---------- tiers ---------- */
 
-/* By index, with the words that fewer than ten times the fewest have. */
+/* How to answer a tier by index, and what that costs. */
+typedef struct IndexPlan
+{
+	int			words[KEY_WORDS];	/* that go into the index, the rarest first */
+	int			nwords;
+	bool		attributes_only;	/* rather: one word or another in attributes */
+	bool		corrections_only;	/* rather: one word or another corrected */
+	double		cost;
+	double		people;			/* who meet all words, if these don't depend on each other */
+} IndexPlan;
+
+/* What things take, in about microseconds. */
+#define CHEAP			10000	/* no more is tried to do better */
+#define COST_POSTING	0.4		/* one who has a word, found in the index */
+#define COST_FETCHED	7		/* who meets what went into the index */
+#define COST_WALKED		5
+#define COST_WALKED_VECTORS	12
+
 static void
-take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, double least, int where, Tier tier)
+plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, IndexPlan *plan)
+{
+	double		total = Max(search->people, 1);
+	double		rows = total;
+	double		attributes = 0;
+	bool		used[QUERY_MAX_WORDS] = {0};
+
+	plan->nwords = 0;
+	plan->attributes_only = plan->corrections_only = false;
+	plan->cost = 0;
+	plan->people = total;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		plan->people *= Min(keys[i].people / total, 1);
+		attributes += keys[i].attributes;
+	}
+	while (plan->nwords < Min(KEY_WORDS, query->nwords))
+	{
+		int			rarest = -1;
+		double		fewer;
+
+		for (int i = 0; i < query->nwords; i++)
+		{
+			if (!used[i] && (rarest < 0 || keys[i].people < keys[rarest].people))
+				rarest = i;
+		}
+		/* a further word has to spare more rows than it costs */
+		fewer = rows * Min(keys[rarest].people / total, 1);
+		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < keys[rarest].people * COST_POSTING)
+			break;
+		used[rarest] = true;
+		plan->words[plan->nwords++] = rarest;
+		plan->cost += keys[rarest].people * COST_POSTING;
+		rows = fewer;
+	}
+	plan->cost += rows * COST_FETCHED;
+	/* without a word that is corrected, the tiers before have found it */
+	if (where & IN_TYPOS)
+	{
+		double		corrected = 0;
+
+		for (int i = 0; i < query->nwords; i++)
+		{
+			for (int j = 0; j < query->words[i].nall; j++)
+				corrected += query->words[i].people[j];
+		}
+		if (corrected * (COST_FETCHED + COST_POSTING) < plan->cost)
+		{
+			plan->corrections_only = true;
+			plan->cost = corrected * (COST_FETCHED + COST_POSTING);
+		}
+	}
+	/* nor without a word in attributes */
+	if (where & IN_ATTRIBUTES && attributes * (COST_FETCHED + COST_POSTING) < plan->cost)
+	{
+		plan->attributes_only = true;
+		plan->cost = attributes * (COST_FETCHED + COST_POSTING);
+	}
+}
+
+static void
+take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
 {
 	Datum		values[KEY_WORDS];
-	int			n = 0;
 	StringInfoData s;
 
 	initStringInfo(&s);
-	for (int i = 0; i < query->nwords && n < KEY_WORDS; i++)
+	if (plan->attributes_only)
 	{
-		if (keys[i].people > 10 * Max(least, 100))
-			continue;
+		for (int i = 0; i < query->nwords; i++)
+			appendStringInfo(&s, "%s%s", i > 0 ? " | " : "", keys[i].query.data);
+		values[0] = parse_query(s.data);
+		take_all(search, GET_BY_ATTRIBUTES_ONLY, values, query, where, tier);
+		return;
+	}
+	if (plan->corrections_only)
+	{
+		for (int i = 0; i < query->nwords; i++)
+		{
+			for (int j = 0; j < query->words[i].nall; j++)
+			{
+				for (int k = 0; k < query->words[i].ncorrections[j]; k++)
+				{
+					if (s.len > 0)
+						appendStringInfoString(&s, " | ");
+					people_append_term(&s, &query->words[i].corrections[j][k]);
+				}
+			}
+		}
+		values[0] = parse_query(s.data);
+		take_all(search, GET_BY_INDEX, values, query, where, tier);
+		return;
+	}
+	for (int i = 0; i < plan->nwords; i++)
+	{
+		const char *key = keys[plan->words[i]].query.data;
+
 		if (where & IN_ATTRIBUTES)
-			values[n] = parse_query(keys[i].query.data);
+			values[i] = parse_query(key);
 		else
-			appendStringInfo(&s, "%s(%s)", n > 0 ? " & " : "", keys[i].query.data);
-		n++;
+			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key);
 	}
 	if (where & IN_ATTRIBUTES)
-		take_all(search, GET_BY_ATTRIBUTE + n - 1, values, query, where, tier);
+		take_all(search, GET_BY_ATTRIBUTE + plan->nwords - 1, values, query, where, tier);
 	else
 	{
 		values[0] = parse_query(s.data);
@@ -849,7 +989,7 @@ take_exact(Search *search, const SearchQuery *query, int where, Tier tier, doubl
 	{
 		const Term *term = &query->words[i].terms[0];
 
-		*people = Min(*people, term_frequency(search, term, true, false));
+		*people = Min(*people, term_frequency(search, term, true, NULL));
 		if (i > 0)
 			appendStringInfoString(&s, " & ");
 		{
@@ -884,19 +1024,23 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, d
 	bool		all = false;
 
 	if (search->filter == NULL)
-		plan = plan_of(search->kind, GET_NEWEST);
+		plan = plan_of(search->kind, where & IN_ATTRIBUTES ? GET_NEWEST_VECTORS : GET_NEWEST);
 	else
 	{
-		if (search->filtered_walk == NULL)
+		SPIPlanPtr *filtered = &search->filtered_walks[(where & IN_ATTRIBUTES) != 0];
+
+		if (*filtered == NULL)
 		{
 			Oid			types[] = {INT8OID};
+			const char *kind = profiles_kinds[search->kind];
 
-			search->filtered_walk = prepare(psprintf("SELECT p.%1$s_id, s.search, s.attributes, p.last_seen "
-													 "FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
-													 "JOIN profiles.%1$s_search s ON s.key = p.%1$s_id WHERE %2$s ORDER BY p.last_seen DESC",
-													 profiles_kinds[search->kind], search->filter), 1, types);
+			*filtered = prepare(psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
+										 "%3$s WHERE %4$s ORDER BY p.last_seen DESC", kind,
+										 where & IN_ATTRIBUTES ? "s.search, s.attributes" : shown_columns(search->kind),
+										 where & IN_ATTRIBUTES ? psprintf("JOIN profiles.%1$s_search s ON s.key = p.%1$s_id", kind) : "",
+										 search->filter), 1, types);
 		}
-		plan = search->filtered_walk;
+		plan = *filtered;
 		values[0] = Int64GetDatum(most);
 	}
 	if (exact > 0)
@@ -926,8 +1070,11 @@ static void
 run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few)
 {
 	IndexKey	keys[QUERY_MAX_WORDS];
-	double		least = -1;
+	IndexPlan	plan;
 	double		exact = 0;
+	double		walk_rows;
+	double		walked;
+	double		share = search->filter == NULL ? 1 : search->filter_share;
 
 	if (search->only != (Datum) 0)
 	{
@@ -940,11 +1087,13 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 		/* such a word nobody can meet */
 		if (keys[i].query.len == 0)
 			return;
-		if (least < 0 || keys[i].people < least)
-			least = keys[i].people;
 	}
-	if (search->people <= search->few || least <= search->few)
-		take_by_index(search, query, keys, least, where, tier);
+	plan_index(search, query, keys, where, &plan);
+	/* how far a walk would have to go */
+	walk_rows = search->max * search->people / Max(plan.people * share, 0.001);
+	walked = where & IN_ATTRIBUTES ? COST_WALKED_VECTORS : COST_WALKED;
+	if (search->people <= search->few || plan.cost <= CHEAP || plan.cost <= walk_rows * walked)
+		take_by_index(search, query, keys, &plan, where, tier);
 	else if (only_if_few)
 		return;
 	else
@@ -954,8 +1103,9 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 			exact = 0;
 			apply_filter(search);
 		}
-		if (!walk(search, query, where, tier, (int) Min(least, WALK_MOST), exact))
-			take_by_index(search, query, keys, least, where, tier);
+		/* words may exclude each other: no further than the index would take */
+		if (!walk(search, query, where, tier, (int) Min(Max(5 * walk_rows, WALK_LEAST), Min(plan.cost / walked, WALK_MOST)), exact))
+			take_by_index(search, query, keys, &plan, where, tier);
 	}
 	apply_filter(search);
 }
@@ -1099,9 +1249,7 @@ static char *
 matched_attributes(Search *search, Candidate *candidate)
 {
 	const SearchQuery *query = candidate->query;
-	StringInfoData sql;
 	StringInfoData s;
-	Oid			types[] = {TEXTOID, TSQUERYOID};
 	Datum		values[2];
 	char	   *result = NULL;
 
@@ -1119,21 +1267,10 @@ matched_attributes(Search *search, Candidate *candidate)
 	}
 	values[0] = CStringGetTextDatum(candidate->key);
 	values[1] = parse_query(s.data);
-	initStringInfo(&sql);
-	if (SPI_execute(psprintf("SELECT column_name, expression FROM profiles._search_columns('%s')", profiles_kinds[search->kind]),
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "search failed");
-	appendStringInfoString(&sql, "SELECT string_agg(c.name, ', ') FROM (SELECT x.name FROM profiles.");
-	appendStringInfo(&sql, "%ss p, LATERAL (VALUES ", profiles_kinds[search->kind]);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		appendStringInfo(&sql, "%s(%s, %s)", i > 0 ? ", " : "",
-						 quote_literal_cstr(text_column(search, i, 1)), text_column(search, i, 2));
-	appendStringInfo(&sql, ") x (name, value) WHERE p.%s_id = $1 AND profiles._attribute_vector(x.value) @@ $2) c",
-					 profiles_kinds[search->kind]);
-	if (SPI_execute_with_args(sql.data, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "search failed");
+	execute(search, GET_MATCHED, values);
 	if (SPI_processed > 0)
 		result = text_column(search, 0, 1);
+	SPI_freetuptable(SPI_tuptable);
 	return result;
 }
 
@@ -1208,8 +1345,10 @@ filter_first(Search *search)
 	double		rows = planned->planTree->lefttree == NULL ? 0 : planned->planTree->lefttree->plan_rows;
 	bool		isnull;
 
-	ReleaseCachedPlan(cached, CurrentResourceOwner);
-	if (search->people > search->few && rows > FILTERED_KEYS / 2)
+	/* a plan that is not kept belongs to no resource owner */
+	ReleaseCachedPlan(cached, NULL);
+	search->filter_share = search->people > 0 ? Min(rows / search->people, 1) : 1;
+	if (search->people > search->few && rows > search->few)
 		return;
 	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "search failed");
@@ -1298,7 +1437,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	{
 		Term		all = {"", 0};
 
-		search.people = term_frequency(&search, &all, true, false);
+		search.people = term_frequency(&search, &all, true, NULL);
 		search.few = Max(FEW_LEAST, sqrt(search.people * search.max));
 	}
 	MemoryContextSwitchTo(context);
@@ -1321,7 +1460,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 		alternative.nfound = 0;
 		search_alternative(&alternative, &queries[i]);
 		search.filtered_rows = alternative.filtered_rows;
-		search.filtered_walk = alternative.filtered_walk;
+		memcpy(search.filtered_walks, alternative.filtered_walks, sizeof(search.filtered_walks));
 		list = list_candidates(&alternative, &n);
 		for (int j = 0; j < n; j++)
 		{

@@ -93,10 +93,10 @@ BEGIN ATOMIC
     LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._relation(kind))) AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attname NOT IN (kind || '_id', kind || '_name', kind || '_email')
-      AND (t.typcategory IN ('S', 'E') OR e.typcategory = 'S')
+      AND (t.typcategory IN ('S', 'E') OR e.typcategory = 'S' OR t.oid = 'uuid'::regtype)
     ORDER BY a.attnum;
 END;
-COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name and e-mail: all that are text, text arrays or enums.';
+COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name and e-mail: all that are text, arrays of text, enums or uuids.';
 
 CREATE FUNCTION profiles._note_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_note_searched' LANGUAGE C;

@@ -1,0 +1,261 @@
+-- Search: that what is searched is what the views show, on every path that
+-- changes them; completeness and order against plain SQL; filters, rights, errors.
+
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+
+SELECT profiles.search_users('ada');
+CREATE SCHEMA srch;
+CREATE TABLE srch.events (ts timestamptz, user_id text, user_name text, user_email text, session_id text, account_id text, account_name text, country text, plan text);
+SELECT profiles.add_source('srch.events', mapping => '{"name": "user_name", "email": "user_email", "plan": "plan"}');
+INSERT INTO srch.events VALUES
+    ('2026-01-01Z', 'u1', 'Ada Lovelace', 'ada@example.com', 's1', 'a1', 'Analytical Engines', 'GB', 'free'),
+    ('2026-01-02Z', 'u2', 'Grace Hopper', 'grace@navy.example', 's2', 'a2', 'Navy Yard', 'US', 'pro'),
+    ('2026-01-03Z', 'u3', 'Ada Byron', NULL, 's3', 'a2', 'Navy Yard', 'US', 'free');
+CALL profiles.rebuild();
+
+-- an oracle of upkeep: what is stored is what a computation from the views gives, both ways
+CREATE FUNCTION srch.wrong() RETURNS TABLE (kind text, key text) LANGUAGE plpgsql AS $$
+DECLARE
+    k text;
+    columns text;
+BEGIN
+    FOREACH k IN ARRAY ARRAY['user', 'account'] LOOP
+        SELECT string_agg(format('p.%I::text', a.attname), ', ' ORDER BY a.attnum) INTO columns
+        FROM pg_attribute a WHERE a.attrelid = format('profiles.%ss', k)::regclass AND a.attnum > 0 AND a.atttypid = 'text'::regtype
+          AND a.attname NOT IN (k || '_id', k || '_name', k || '_email');
+        RETURN QUERY EXECUTE format($q$
+            WITH fresh AS (SELECT p.%1$s_id AS key, profiles.people_tsvector(p.%1$s_name, %2$s) AS s, profiles._attribute_vector(%3$s) AS a FROM profiles.%1$ss p),
+                 stored AS (SELECT t.key, t.search AS s, t.attributes AS a FROM profiles.%1$s_search t)
+            SELECT '%1$s', d.key FROM ((TABLE fresh EXCEPT ALL TABLE stored) UNION ALL (TABLE stored EXCEPT ALL TABLE fresh)) d
+            UNION ALL
+            -- each word that typos may be of is in the dictionary
+            SELECT '%1$s word', w FROM profiles.%1$s_search t, unnest(profiles._dictionary_words(t.search)) w
+            WHERE NOT EXISTS (SELECT FROM profiles.%1$s_word d WHERE d.word = w) $q$,
+            k, CASE k WHEN 'user' THEN 'p.user_email' ELSE 'NULL' END, columns);
+    END LOOP;
+END $$;
+SELECT * FROM srch.wrong();
+SELECT user_id, user_name, user_email, last_seen AT TIME ZONE 'UTC' AS last_seen, matched FROM profiles.search_users('ada');
+SELECT account_id, account_name, last_seen AT TIME ZONE 'UTC' AS last_seen, matched FROM profiles.search_accounts('navy');
+
+-- a user seen again costs no index work; a changed value does
+SELECT ctid AS before FROM profiles.user_search WHERE key = 'u1' \gset
+INSERT INTO srch.events VALUES ('2026-02-01Z', 'u1', 'Ada Lovelace', 'ada@example.com', 's1', 'a1', 'Analytical Engines', 'GB', 'free');
+CALL profiles.refresh();
+SELECT ctid = :'before' AS untouched, (SELECT last_seen = '2026-02-01Z' FROM profiles.users WHERE user_id = 'u1') AS seen FROM profiles.user_search WHERE key = 'u1';
+INSERT INTO srch.events VALUES ('2026-02-02Z', 'u1', 'Ada King', 'ada@example.com', 's1', 'a1', 'Analytical Engines', 'GB', 'free');
+CALL profiles.refresh();
+SELECT ctid = :'before' AS untouched FROM profiles.user_search WHERE key = 'u1';
+SELECT * FROM srch.wrong();
+SELECT user_id, matched FROM profiles.search_users('ada king');
+-- the old name finds nobody
+SELECT user_id FROM profiles.search_users('lovelace');
+
+-- new, changed and deleted events, in every way that they come
+UPDATE srch.events SET user_name = 'Grace Murray Hopper' WHERE user_id = 'u2';
+DELETE FROM srch.events WHERE user_id = 'u3';
+CALL profiles.refresh();
+SELECT * FROM srch.wrong();
+SELECT user_id FROM profiles.search_users('murray');
+SELECT user_id FROM profiles.search_users('byron');
+SELECT profiles.alter_source('srch.events', capture => 'immediate');
+INSERT INTO srch.events VALUES ('2026-02-03Z', 'u4', 'Jean Bartik', 'jean@eniac.example', 's4', 'a3', 'ENIAC', 'US', 'pro'),
+                               ('2026-02-04Z', 'u1', 'Ada Lovelace', NULL, 's1', 'a1', 'Engines', 'FR', 'pro');
+SELECT user_id FROM profiles.search_users('bartik');
+SELECT user_id FROM profiles.search_users('lovelace');
+SELECT account_id FROM profiles.search_accounts('eniac');
+BEGIN;
+INSERT INTO srch.events VALUES ('2026-02-05Z', 'u5', 'Rolled Back', NULL, 's5', NULL, NULL, NULL, NULL);
+SELECT user_id FROM profiles.search_users('rolled');
+SAVEPOINT one;
+INSERT INTO srch.events VALUES ('2026-02-05Z', 'u6', 'Rolled Twice', NULL, 's5', NULL, NULL, NULL, NULL);
+ROLLBACK TO one;
+INSERT INTO srch.events VALUES ('2026-02-05Z', 'u7', 'Rolled Never', NULL, 's5', NULL, NULL, NULL, NULL);
+SELECT user_id FROM profiles.search_users('rolled') ORDER BY 1;
+SELECT * FROM srch.wrong();
+ROLLBACK;
+SELECT user_id FROM profiles.search_users('rolled');
+COPY srch.events FROM STDIN;
+2026-02-06Z	u8	Copied In	copied@example.com	s8	a8	Copies	DE	free
+\.
+SELECT user_id FROM profiles.search_users('copied');
+CALL profiles.refresh();
+CALL profiles.rebuild();
+SELECT * FROM srch.wrong();
+
+-- a new attribute, and one that goes
+SELECT profiles.alter_source('srch.events', mapping => '{"coupon": "''Summer-'' || plan"}');
+CALL profiles.rebuild();
+SELECT * FROM srch.wrong();
+SELECT user_id, matched FROM profiles.search_users('summer-pro') ORDER BY 1;
+SELECT profiles.alter_source('srch.events', mapping => '{"coupon": null}');
+CALL profiles.rebuild();
+SELECT user_id FROM profiles.search_users('summer-pro');
+SELECT * FROM srch.wrong();
+
+-- custom attributes: right after their sync
+CREATE TABLE srch.crm (email text, owner text, seats int, ref uuid);
+INSERT INTO srch.crm VALUES ('ADA@example.com', 'Margaret Hamilton', 5, '00000000-0000-4000-8000-00000000cafe'), ('jean@eniac.example', 'Klára Dán', 7, NULL);
+SELECT profiles.add_attributes('user', 'srch.crm', 'email', 'user_email');
+SELECT user_id FROM profiles.search_users('hamilton');
+CALL profiles.sync();
+SELECT user_id, matched FROM profiles.search_users('hamilton');
+SELECT user_id, matched FROM profiles.search_users('lovelace margaret');
+SELECT user_id, matched FROM profiles.search_users('00000000-0000-4000-8000-00000000cafe');
+SELECT user_id, matched FROM profiles.search_users('dan klara', filter => 'seats > 6');
+SELECT user_id, matched FROM profiles.search_users('dan klara', filter => 'seats > 7');
+UPDATE srch.crm SET owner = 'Joan Clarke' WHERE owner LIKE 'Marg%';
+DELETE FROM srch.crm WHERE owner LIKE 'Kl%';
+CALL profiles.sync('srch.crm');
+SELECT user_id, matched FROM profiles.search_users('hamilton');
+SELECT user_id, matched FROM profiles.search_users('clarke');
+SELECT user_id, matched FROM profiles.search_users('klara');
+-- a value that reaches the views by a change of the key it is compared with
+INSERT INTO srch.events VALUES ('2026-02-07Z', 'u2', NULL, 'ada@example.com', 's2', NULL, NULL, NULL, NULL);
+SELECT user_id, matched FROM profiles.search_users('clarke') ORDER BY 1;
+SELECT profiles.drop_attributes('user', 'srch.crm');
+SELECT user_id, matched FROM profiles.search_users('clarke');
+
+-- forget: nothing of the person is left, not even a word; what others share is
+INSERT INTO srch.events VALUES ('2026-02-08Z', 'u9', 'Ada Zyxwv', 'zyxwv@zyxwv.example', 's9', NULL, NULL, 'DE', 'quux');
+SELECT array_agg(word ORDER BY word) FROM profiles.user_word WHERE word IN ('zyxwv', 'ada', 'example');
+SELECT profiles.forget('user', 'u9', block => true);
+SELECT array_agg(word ORDER BY word) FROM profiles.user_word WHERE word IN ('zyxwv', 'ada', 'example');
+SELECT user_id FROM profiles.search_users('zyxwv');
+SELECT count(*) FROM profiles.user_search WHERE key = 'u9';
+
+-- who is found is ranked: tiers, then how words are met, then the newest
+DELETE FROM srch.events;
+CALL profiles.refresh();
+SELECT count(*) AS left_over FROM profiles.user_search;
+INSERT INTO srch.events SELECT timestamptz '2026-03-01Z' + i * interval '1 day', 'r' || i, n, e, NULL, NULL, NULL, c, NULL
+FROM (VALUES (1, 'Ann', NULL, NULL), (2, 'Ann Smith', NULL, NULL), (3, 'Smith Ann', NULL, NULL), (4, 'Annabel Smith', NULL, NULL), (5, 'Ann-Marie Smithson', NULL, NULL),
+             (6, 'Bob', 'ann@x.example', NULL), (7, 'Bob', 'bob@ann.example', NULL), (8, 'Bob', NULL, 'Ann'), (9, 'Anm', NULL, NULL), (10, 'Ann', NULL, NULL),
+             (11, 'Jo Annmarie', NULL, NULL)) AS p (i, n, e, c);
+SELECT string_agg(user_id, ' ' ORDER BY position) FROM profiles.search_users('ann') WITH ORDINALITY AS s (user_id, n, e, l, r, m, position);
+SELECT string_agg(user_id, ' ' ORDER BY position) FROM profiles.search_users('ann smith') WITH ORDINALITY AS s (user_id, n, e, l, r, m, position);
+SELECT string_agg(user_id, ' ' ORDER BY position) FROM profiles.search_users('annabell') WITH ORDINALITY AS s (user_id, n, e, l, r, m, position);
+
+-- arguments
+SELECT count(*) FROM profiles.search_users(NULL);
+SELECT count(*) FROM profiles.search_users('');
+SELECT count(*) FROM profiles.search_users('ann', 2);
+SELECT count(*) FROM profiles.search_users('ann', NULL);
+SELECT count(*) FROM profiles.search_users('ann', 0);
+SELECT count(*) FROM profiles.search_users('ann', 1001);
+SELECT count(*) FROM profiles.search_users('ann', filter => 'nonsense');
+SELECT count(*) FROM profiles.search_users('ann', filter => '');
+SELECT user_id FROM profiles.search_users('ann', filter => 'last_seen < ''2026-03-04Z''') ORDER BY 1;
+SELECT user_id FROM profiles.search_users('r10', filter => 'user_name = ''Ann''');
+SELECT user_id FROM profiles.search_users('r10', filter => 'user_name = ''Bob''');
+SELECT profiles.create_segment('early', 'last_seen < ''2026-03-04Z''');
+SELECT user_id FROM profiles.search_users('ann', filter => 'in_segment(''early'') AND user_name <> ''Ann''') ORDER BY 1;
+SELECT profiles.drop_segment('early');
+
+-- rights: EXECUTE and SELECT on the view, and nothing else
+CREATE ROLE profiles_searcher;
+SET ROLE profiles_searcher;
+SELECT user_id FROM profiles.search_users('ann smith');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION profiles.search_users TO profiles_searcher;
+SET ROLE profiles_searcher;
+SELECT user_id FROM profiles.search_users('ann smith');
+RESET ROLE;
+GRANT SELECT ON profiles.users TO profiles_searcher;
+SET ROLE profiles_searcher;
+SELECT user_id FROM profiles.search_users('ann smith', 1);
+SELECT user_id FROM profiles.search_users('ann smith', filter => 'user_name LIKE ''Smith%''');
+SELECT count(*) FROM profiles.user_search;
+SELECT count(*) FROM profiles.user_word;
+SELECT profiles.people_tsvector('Ann', NULL) @@ profiles.people_tsquery('an') AS everybody_may;
+RESET ROLE;
+DROP OWNED BY profiles_searcher;
+DROP ROLE profiles_searcher;
+
+-- many: the same answer as plain SQL gives, by index and by walk
+TRUNCATE srch.events;
+INSERT INTO srch.events
+SELECT timestamptz '2026-01-01Z' + (i * 7919 % 12011) * interval '1 min', 'm' || i,
+       (ARRAY['James', 'Jane', 'Jan', 'Maria', 'Mario', 'Ada', 'Anna', 'Ann'])[1 + i % 8] || ' ' || (ARRAY['Smith', 'Smythe', 'Novak', 'Lovelace', 'Jones', 'Jansen', 'Kim'])[1 + i % 7] || CASE WHEN i % 100 = 0 THEN i::text ELSE '' END,
+       CASE WHEN i % 4 > 0 THEN 'user' || i || '@' || (ARRAY['gmail', 'yahoo', 'rare' || i % 500])[1 + i % 3] || '.example' END,
+       's' || i, NULL, NULL, (ARRAY['DE', 'FR', 'GB'])[1 + i % 3], (ARRAY['free', 'pro'])[1 + i % 2]
+FROM generate_series(1, 12010) AS i;
+CALL profiles.rebuild('user');
+SELECT * FROM srch.wrong();
+SELECT people FROM profiles.user_search_stat WHERE word IN ('', 'james', '@gmail.example') ORDER BY word;
+SELECT attributes FROM profiles.user_search_stat WHERE word = 'pro';
+-- words of a person, in plain SQL
+CREATE TABLE srch.person AS
+SELECT user_id, last_seen, regexp_split_to_array(lower(user_name), ' ') AS name, regexp_split_to_array(lower(user_email), '[@.]') AS email,
+       regexp_split_to_array(lower(concat_ws(' ', last_plan, last_seen_country, last_seen_country_name)), ' ') AS attributes
+FROM profiles.users;
+-- who meets all words in name and e-mail, and how many words are whole words of the name
+CREATE FUNCTION srch.plain(query text, with_attributes boolean) RETURNS TABLE (user_id text, exact bigint, named bigint, last_seen timestamptz) LANGUAGE sql AS $$
+    SELECT p.user_id, sum((m.exact)::int), sum((NOT m.exact AND m.named)::int), p.last_seen
+    FROM srch.person p
+    CROSS JOIN unnest(string_to_array(query, ' ')) AS q
+    CROSS JOIN LATERAL (SELECT q = ANY (p.name) AS exact, EXISTS (SELECT FROM unnest(p.name) w WHERE w LIKE q || '%') AS named,
+                               EXISTS (SELECT FROM unnest(p.email) w WHERE w LIKE q || '%') AS mailed,
+                               with_attributes AND EXISTS (SELECT FROM unnest(p.attributes) w WHERE w LIKE q || '%') AS attributed) m
+    GROUP BY p.user_id, p.last_seen HAVING bool_and(m.named OR m.mailed OR m.attributed)
+$$;
+CREATE TABLE srch.query (query text, with_attributes boolean);
+INSERT INTO srch.query VALUES ('j', false), ('ja', false), ('jan', false), ('james', false), ('james smith', false), ('ja sm', false),
+    ('nov jane', false), ('ma lo', false), ('gmail', false), ('gmail ada', false), ('rare7', false), ('user1234', false), ('jones200', false),
+    ('gmail yahoo', false), ('james jane', false), ('kim pro', true), ('smith united', true), ('germany free', true), ('de fr', true),
+    ('ann de', true), ('x', false), ('pro', true);
+-- how many are found: as many as there are, or as were asked for
+SELECT q.query, f.found, f.wanted, f.strangers
+FROM srch.query q
+CROSS JOIN LATERAL (
+    SELECT (SELECT count(*) FROM profiles.search_users(q.query, 50) s WHERE s.matched NOT LIKE '%like %') AS found,
+           least(50, (SELECT count(*) FROM srch.plain(q.query, q.with_attributes))) AS wanted,
+           (SELECT count(*) FROM profiles.search_users(q.query, 50) s WHERE s.matched NOT LIKE '%like %'
+            AND s.user_id NOT IN (SELECT p.user_id FROM srch.plain(q.query, true) p)) AS strangers) f
+WHERE f.found <> f.wanted OR f.strangers > 0;
+-- where all are ranked, and among the very words, the order is the one of plain SQL
+SELECT q.query
+FROM srch.query q
+WHERE (SELECT array_agg(s.user_id ORDER BY s.position) FROM profiles.search_users(q.query, 20) WITH ORDINALITY AS s (user_id, n, e, l, r, m, position))
+      <> (SELECT array_agg(p.user_id ORDER BY p.exact DESC, p.named DESC, p.last_seen DESC, p.user_id COLLATE "C")
+          FROM (SELECT * FROM srch.plain(q.query, false) ORDER BY exact DESC, named DESC, last_seen DESC, user_id COLLATE "C" LIMIT 20) p)
+  AND q.query IN ('james', 'jan', 'james smith', 'ann', 'jane', 'nov jane', 'rare7', 'user1234', 'j', 'ja', 'gmail');
+-- ranks and times never rise down the list
+SELECT q.query FROM srch.query q, LATERAL (
+    SELECT count(*) AS n FROM (SELECT rank, last_seen, lag(rank) OVER w AS rank_before, lag(last_seen) OVER w AS seen_before
+        FROM profiles.search_users(q.query, 100) WITH ORDINALITY AS s (user_id, n, e, last_seen, rank, m, position) WINDOW w AS (ORDER BY position)) s
+    WHERE rank > rank_before OR rank = rank_before AND last_seen > seen_before) bad WHERE bad.n > 0;
+-- with filters: the same as filtering what is found without
+SELECT q.query, f.filter
+FROM srch.query q CROSS JOIN (VALUES ('last_plan = ''pro'''), ('user_id LIKE ''m1%0'''), ('last_seen_country = ''DE'' AND user_email IS NULL'), ('false')) AS f (filter)
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM profiles.search_users(q.query, 30, f.filter) s WHERE s.matched NOT LIKE '%like %') found
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM srch.plain(q.query, q.with_attributes) p JOIN profiles.users u USING (user_id)
+                    WHERE CASE f.filter WHEN 'last_plan = ''pro''' THEN u.last_plan = 'pro' WHEN 'user_id LIKE ''m1%0''' THEN u.user_id LIKE 'm1%0'
+                                        WHEN 'false' THEN false ELSE u.last_seen_country = 'DE' AND u.user_email IS NULL END) wanted
+WHERE found.n <> least(30, wanted.n);
+-- typos of one and two letters in names of enough letters, none in shorter ones
+SELECT typed, (SELECT s.user_name || ' ' || s.matched FROM profiles.search_users(typed, 1) s) FROM (VALUES
+    ('jmaes'), ('lovelcae'), ('lvelcae'), ('smtih jmaes'), ('novka'), ('kmi'), ('gnn'), ('jansne ada'), ('user1233@gmial.example'), ('zzzzzzzz')) AS t (typed);
+
+-- whatever is typed: no error, and nothing of another kind
+SELECT count(*) AS typed, bool_and(n >= 0) AS no_error FROM (
+    SELECT (SELECT count(*) FROM profiles.search_users(string_agg(chr(1 + (i * 37 + j * j * 101) % 700), '') || repeat('@', i % 3) || repeat('ja', i % 4))) AS n
+    FROM generate_series(1, 300) AS i, generate_series(1, 1 + i % 12) AS j GROUP BY i) t;
+SELECT count(*) FROM profiles.search_users(repeat('a', 100000));
+SELECT count(*) FROM profiles.search_users(repeat('ja ', 100000));
+SELECT count(*) FROM profiles.search_users(repeat('ja OR ', 100000) || 'OR');
+SELECT count(*) FROM profiles.search_users(repeat('o''', 5000) || '@' || repeat('x.', 5000));
+SELECT count(*) FROM profiles.search_users(repeat('山', 5000));
+
+-- what is searched can be computed anew as a whole
+DELETE FROM profiles.user_search WHERE key LIKE 'm1%';
+UPDATE profiles.user_search SET attributes = '' WHERE key LIKE 'm2%';
+INSERT INTO profiles.user_search VALUES ('ghost', '', '');
+SELECT count(*) > 1000 AS wrong FROM srch.wrong();
+SELECT profiles._search_update('user', NULL);
+SELECT * FROM srch.wrong();
+
+SELECT profiles.uninstall();
+SELECT count(*) FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '_(search|word|search_stat)$';
+DROP SCHEMA srch CASCADE;
