@@ -70,6 +70,11 @@ my %same = (
 		WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind IN ('r', 'v') AND c.relacl IS NOT NULL ORDER BY 1},
 	'rights of functions' => q{SELECT p.proname, array_to_string(ARRAY(SELECT a::text FROM unnest(p.proacl) a ORDER BY 1), ' ') FROM pg_proc p
 		WHERE p.pronamespace = 'profiles'::regnamespace AND p.proacl IS NOT NULL ORDER BY 1},
+	'custom attributes' => q{SELECT kind, attribute, type, source, source_column, source_key, profile_key, every, last_synced_at, rows, matched, unmatched,
+		null_keys, duplicate_keys, last_error, status, added_by FROM profiles.custom_attributes ORDER BY 1, 2},
+	syncs    => q{SELECT * FROM profiles.sync_runs ORDER BY id},
+	segments => q{SELECT segment, kind, filter, description, members, created_by, created_at FROM profiles.segments ORDER BY 1},
+	members  => q{SELECT s.segment, m.key FROM profiles.segments s, profiles.segment_members(s.segment) m ORDER BY 1, 2},
 	verify => q{SELECT 'user', key FROM profiles.verify('user') UNION ALL SELECT 'account', key FROM profiles.verify('account') ORDER BY 1, 2});
 
 # A database with something of everything.  "owner" owns it and the extension,
@@ -92,7 +97,7 @@ sub fill_database
 		GRANT USAGE, CREATE ON SCHEMA team TO adder;
 		CREATE EXTENSION profiles;
 		GRANT USAGE ON SCHEMA profiles TO adder;
-		GRANT EXECUTE ON FUNCTION profiles.add_source, profiles.alter_source, profiles.drop_source TO adder;
+		GRANT EXECUTE ON FUNCTION profiles.add_source, profiles.alter_source, profiles.drop_source, profiles.add_attributes, profiles.create_segment TO adder;
 		INSERT INTO profiles.country VALUES ('XK', 'Kosovo');
 		SELECT profiles.add_source('web.events', on_change => 'keep',
 			mapping => '{"user_id": "uid", "account_id": "acc", "seen_at": "ts", "geo.country": "country", "plan": "plan"}')});
@@ -112,6 +117,18 @@ sub fill_database
 		INSERT INTO web.log SELECT i, '2023-06-01', 'u' || i % 11, CASE WHEN i % 5 = 0 THEN 'noise' ELSE 't' || i % 3 END FROM generate_series(1, 30) i;
 		INSERT INTO web.log VALUES (31, 'no time', 'u1', 'bad')});
 	run_as($owner, $db, q{CALL profiles.refresh()});
+	run_as($owner, $db, q{GRANT SELECT ON profiles.users TO adder});
+	run_as($adder, $db, q{
+		CREATE TABLE team.crm AS SELECT 'u' || i AS uid, CASE i % 3 WHEN 0 THEN 'gold' ELSE 'free' END AS tier, i * 1.50 AS spent FROM generate_series(0, 12) i;
+		CREATE TABLE team.old AS SELECT 'u1' AS uid, 1 AS gone;
+		SELECT profiles.add_attributes('user', 'team.crm', 'uid', 'user_id', filter => 'spent < 17');
+		SELECT profiles.add_attributes('user', 'team.old', 'uid', 'user_id');
+		SELECT profiles.create_segment('gold', 'tier = ''gold''', description => 'They pay')});
+	run_as($owner, $db, q{CALL profiles.sync()});
+	run_as($owner, $db, q{
+		SELECT profiles.drop_attributes('user', 'team.old');
+		SELECT profiles.create_segment('gold_and_late', 'in_segment(''gold'') AND last_seen > ''2023-06-01''');
+		SELECT profiles.create_segment('some', 'account_id < ''a2''', 'account')});
 	run_as($owner, $db, q{
 		DELETE FROM web.events WHERE id <= 5;
 		SELECT profiles.forget('user', 'u3', block => true)});
@@ -155,6 +172,23 @@ sub check_restored
 	is_deeply(rows($db, $same{verify}), [], "$name: verify after a rebuild");
 	is($node->safe_psql($db, q{SELECT count(*) > 0 FROM profiles.kept}), 't', "$name: what is kept is kept");
 	is(run_as('analyst', $db, q{SELECT count(*) FROM profiles.users WHERE user_id = 'written'}), '1', "$name: rights are as they were");
+
+	# custom attributes are synced, columns come back, segments follow
+	run_as($adder, $db, q{UPDATE team.crm SET tier = 'gold' WHERE uid = 'u1'; DELETE FROM team.crm WHERE uid = 'u6'});
+	run_as($owner, $db, q{CALL profiles.sync('team.crm')});
+	is_deeply(
+		rows($db, q{SELECT user_id, tier, spent FROM profiles.segment_gold_and_late WHERE user_id IN ('u0', 'u1', 'u6') ORDER BY 1}),
+		rows($db, q{SELECT u.user_id, c.tier, c.spent FROM profiles.users u JOIN team.crm c ON c.uid = u.user_id
+			WHERE u.last_seen > '2023-06-01' AND c.tier = 'gold' AND c.spent < 17 AND u.user_id IN ('u0', 'u1', 'u6') ORDER BY 1}), "$name: a sync");
+	is_deeply(rows($db, q{SELECT updated, deleted, inserted, sqlstate FROM profiles.sync_runs LIMIT 1}), ['1|1|0|'], "$name: it wrote what had changed");
+	run_as($owner, $db, q{
+		CREATE TABLE web.old AS SELECT 'u1' AS uid, 2 AS gone;
+		SELECT profiles.add_attributes('user', 'web.old', 'uid', 'user_id')});
+	run_as($owner, $db, q{CALL profiles.sync()});
+	is($node->safe_psql($db, q{SELECT gone FROM profiles.users WHERE user_id = 'u1'}), '2', "$name: a dropped attribute comes back");
+	run_as($owner, $db, q{SELECT profiles.alter_segment('gold_and_late', 'in_segment(''gold'')')});
+	is($node->safe_psql($db, q{SELECT count(*) FROM profiles.segment_gold_and_late}), $node->safe_psql($db, q{SELECT count(*) FROM profiles.users WHERE tier = 'gold'}),
+		"$name: a segment is altered");
 
 	# sources are changed and added: sequences go on
 	run_as($adder, $db, q{SELECT profiles.alter_source('web.log', mapping => '{"tag": "tag"}')});
@@ -232,6 +266,7 @@ IPC::Run::run(
 @errors = grep { /error:/ && !/must be owner of extension/ } split /\n/, $err;
 is_deeply(\@errors, [], 'restored with --no-owner') or diag($err);
 is_deeply(rows('shop_owned', 'SELECT DISTINCT added_by FROM profiles.sources'), ['shop'], '--no-owner: sources are of who restores');
+is_deeply(rows('shop_owned', 'SELECT DISTINCT created_by FROM profiles.segments'), ['shop'], '--no-owner: segments too');
 run_as('shop', 'shop_owned', q{INSERT INTO web.events VALUES (80, '2023-12-03Z', 'written', 'a1', 'XK', 'x')});
 run_as('shop', 'shop_owned', 'CALL profiles.refresh()');
 is_deeply(rows('shop_owned', $same{verify}), [], '--no-owner: verify after a refresh');
