@@ -58,7 +58,9 @@ GRANT EXECUTE ON FUNCTION profiles.drop_attributes TO profiles_runner;
 SET ROLE profiles_runner;
 SELECT profiles.drop_attributes('user', 'shop.salaries');
 RESET ROLE;
+\set VERBOSITY terse
 DROP ROLE profiles_adder;
+\set VERBOSITY default
 
 -- row-level security of the source is the adder's
 ALTER TABLE shop.salaries ENABLE ROW LEVEL SECURITY;
