@@ -1255,8 +1255,8 @@ profiles_prepare_direct_fold(ProfilesFold *fold)
 	if (fold->rows != NULL)
 		return prepare(fold->source, fold->kind);
 	if (fold->by_query || fold->sample < 1 || fold->keys != (Datum) 0 || fold->since != DT_NOBEGIN ||
-		!is_tables(fold->relation) ||
-		check_enable_rls(fold->relation, InvalidOid, true) == RLS_ENABLED || !may_read(fold))
+		!is_tables(fold->relation) || check_enable_rls(fold->relation, InvalidOid, true) == RLS_ENABLED ||
+		!may_read(fold))
 		return NULL;
 	direct = prepare(fold->source, fold->kind);
 	/* all rows whose expressions fail are to be found, so all have to be read */

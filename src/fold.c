@@ -36,6 +36,7 @@
 #include "utils/queryenvironment.h"
 #include "utils/regproc.h"
 #include "utils/resowner.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -593,6 +594,27 @@ direct_fold(ProfilesFold *fold)
 }
 
 /*
+ * The adder must see all rows: capture does, and a fold of some would differ from
+ * it unnoticed.  Where row-level security would hide rows, reading is an error.
+ */
+static ProfilesRole
+become_adder(SourceDefinition *source)
+{
+	ProfilesRole caller = profiles_become_adder(source->owner);
+
+	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (check_enable_rls(source->relation, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security hides rows of %s from role \"%s\"",
+						profiles_relation_text(source->relation),
+						GetUserNameFromId(source->owner, false)),
+				 errhint("A source is folded with the rights of the role that added it, and capture sees all rows. Let a role add it that does, too: the table's owner, or one with BYPASSRLS.")));
+	return caller;
+}
+
+/*
  * Makes the direct fold that the caller keeps.  Returns whether it matters neither
  * as whom nor under which settings it runs.
  */
@@ -601,7 +623,7 @@ profiles_prepare_fold(ProfilesFold *fold)
 {
 	if (*fold->direct == NULL)
 	{
-		ProfilesRole caller = profiles_become_adder(fold->source->owner);
+		ProfilesRole caller = become_adder(fold->source);
 
 		(void) direct_fold(fold);
 		profiles_become_caller(caller);
@@ -629,7 +651,7 @@ profiles_fold_rows(ProfilesFold *fold)
 		profiles_fold_directly(fold, *fold->direct, time_limit());
 		return;
 	}
-	caller = profiles_become_adder(fold->source->owner);
+	caller = become_adder(fold->source);
 	params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
 	direct = direct_fold(fold);
 	/* one big aggregation may use what maintenance may use */
@@ -762,7 +784,7 @@ profiles_check_source(PG_FUNCTION_ARGS)
 	fold.source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
 	fold.sample = 1;
 	fold.since = DT_NOBEGIN;
-	caller = profiles_become_adder(fold.source->owner);
+	caller = become_adder(fold.source);
 	SPI_connect();
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{

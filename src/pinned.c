@@ -16,9 +16,12 @@
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/guc.h"
+#include "utils/xml.h"
 
 /* from utils/pg_locale.h, which wants the headers of ICU */
 extern PGDLLIMPORT char *locale_monetary;
+extern PGDLLIMPORT char *locale_numeric;
+extern PGDLLIMPORT char *locale_time;
 
 static const struct
 {
@@ -32,6 +35,10 @@ static const struct
 	{"extra_float_digits", "1"},
 	{"bytea_output", "hex"},
 	{"lc_monetary", "C"},
+	{"lc_numeric", "C"},
+	{"lc_time", "C"},
+	{"xmlbinary", "base64"},
+	{"xmloption", "content"},
 	{"quote_all_identifiers", "off"}
 };
 
@@ -46,6 +53,9 @@ settings_are_pinned(void)
 		!quote_all_identifiers &&
 		strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0 &&
 		strcmp(locale_monetary, "C") == 0 &&
+		strcmp(locale_numeric, "C") == 0 &&
+		strcmp(locale_time, "C") == 0 &&
+		xmlbinary == XMLBINARY_BASE64 && xmloption == XMLOPTION_CONTENT &&
 		strcmp(namespace_search_path, "pg_catalog, pg_temp") == 0;
 }
 

@@ -121,6 +121,33 @@ SELECT folds.differences('profiles.source_6', 'user') AS users, count(*) AS pend
 FROM profiles.user_pending p LEFT JOIN profiles._fold('profiles.source_6', 'user', by_query => true) f ON f.key = p.key
 WHERE p.source_id = 6;
 
+-- settings of XML are pinned, too
+CREATE TABLE folds.xml (ts timestamptz, usr_id text, payload bytea);
+SELECT profiles.add_source('folds.xml', mapping => '{"payload": "xmlelement(name x, payload)", "note": "xmlparse(content usr_id)"}');
+SET xmlbinary = hex;
+SET xmloption = document;
+INSERT INTO folds.xml VALUES ('2024-05-05', 'u', '\x00ff');
+RESET xmlbinary;
+RESET xmloption;
+SELECT profiles.last_known(profile, 'payload') AS payload FROM profiles.user_pending WHERE source_id = 7;
+
+-- rows that a policy hides are not left out in silence
+CREATE TABLE folds.guarded AS TABLE folds.many LIMIT 10;
+CREATE ROLE folds_adder;
+GRANT USAGE ON SCHEMA folds TO folds_adder;
+GRANT SELECT ON folds.guarded TO folds_adder;
+GRANT EXECUTE ON FUNCTION profiles.add_source TO folds_adder;
+SET ROLE folds_adder;
+SELECT profiles.add_source('folds.guarded', capture => 'none');
+RESET ROLE;
+SELECT folds.differences('profiles.source_8', 'user') AS users, count(*) FROM profiles._fold('profiles.source_8', 'user');
+ALTER TABLE folds.guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY those ON folds.guarded USING (usr_id > 'user 2');
+SELECT count(*) FROM profiles._fold('profiles.source_8', 'user');
+SELECT count(*) FROM profiles._fold('profiles.source_8', 'user', by_query => true);
+ALTER ROLE folds_adder BYPASSRLS;
+SELECT folds.differences('profiles.source_8', 'user') AS users, count(*) FROM profiles._fold('profiles.source_8', 'user');
+
 -- what somebody added to the table is not passed over
 CREATE INDEX mine ON profiles.user_pending (key);
 INSERT INTO folds.captured VALUES ('2024-05-05', 'indexed');
@@ -135,4 +162,6 @@ WHERE key IN ('indexed', 'triggered', 'renamed', 'neither') ORDER BY key;
 
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
 DROP SCHEMA folds CASCADE;
+REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
+DROP ROLE folds_adder;
 SELECT profiles.uninstall();
