@@ -545,8 +545,9 @@ BEGIN
 DECLARE
     high timestamptz := coalesce(before, 'infinity');
     low timestamptz;
-    wanted bigint := coalesce(max, 9223372036854775807);
-    size bigint := 1000;
+    wanted bigint := coalesce(max, 1000000000000);
+    -- of events; most sessions have more than a few
+    size bigint := 100 + 4 * wanted;
     found bigint;VARIABLES
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'KIND', 'session']);
@@ -620,8 +621,8 @@ $body$),
 DECLARE
     high timestamptz := coalesce(before, 'infinity');
     low timestamptz;
-    wanted bigint := coalesce(max, 9223372036854775807);
-    size bigint := 500;
+    wanted bigint := coalesce(max, 1000000000000);
+    size bigint := 100 + 2 * wanted;
     found bigint;VARIABLES
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'KIND', 'session']);
@@ -681,8 +682,8 @@ AS $body$
 DECLARE
     high timestamptz := coalesce(before, 'infinity');
     low timestamptz;
-    wanted bigint := coalesce(max, 9223372036854775807);
-    size bigint := 1000;
+    wanted bigint := coalesce(max, 1000000000000);
+    size bigint := 100 + 10 * wanted;
     found bigint;
     sessions text[];
     users text[];

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# drill.sh: measures one subject's drill-down beside the number of events: two
+# tables of events, users with about a hundred events and accounts with about a
+# thousand in both. Usage:
+#   bench/drill.sh [events] [more events]      by default 5000000 and 50000000
+# The greater takes some 30 GB and half an hour.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+
+sizes=("${1:-5000000}" "${2:-50000000}")
+
+need_packages
+make_scratch
+trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
+copy_source
+copy_postgresql
+build_and_install
+cd "$scratch/source"
+
+as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C -A trust >/dev/null
+as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
+    -c shared_buffers=2GB -c work_mem=256MB -c maintenance_work_mem=1GB -c max_wal_size=16GB -c checkpoint_timeout=1h \
+    -c autovacuum=off -c fsync=off -c wal_level=minimal -c max_wal_senders=0" start
+export PGHOST=$scratch PGUSER=bench
+sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+
+calls=("user_sessions(k)" "user_pages(k)" "user_actions(k)" "user_frustrations(k)" "session_events(s)"
+    "account_sessions(a)" "account_pages(a)" "account_actions(a)" "account_users(a)" "one user's page: pages, actions, sessions, frustrations")
+
+# Milliseconds of a call: the median over 20 subjects, each asked three times and
+# counted the last, so that plans are kept and pages are in memory.
+measure() {
+    local db=$1 call=$2
+    case $call in
+    one*) call="(SELECT count(*) FROM profiles.user_pages(k, 10)), (SELECT count(*) FROM profiles.user_actions(k, 10)),
+        (SELECT count(*) FROM profiles.user_sessions(k, 10)), (SELECT count(*) FROM profiles.user_frustrations(k, 10))" ;;
+    *) call="* FROM profiles.$call" ;;
+    esac
+    sql -d "$db" <<SQL
+SET client_min_messages = warning;
+CREATE TEMP TABLE took (ms float8);
+DO \$\$
+DECLARE
+    k text;
+    a text;
+    s text;
+    begun timestamptz;
+    ms float8;
+BEGIN
+    FOR k, a, s IN SELECT p.usr_id, p.account_id, p.session_id FROM bench.picked p LOOP
+        FOR i IN 1..3 LOOP
+            begun := clock_timestamp();
+            PERFORM $call;
+            ms := extract(epoch FROM clock_timestamp() - begun) * 1000;
+        END LOOP;
+        INSERT INTO took VALUES (ms);
+    END LOOP;
+END
+\$\$;
+SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2) FROM took;
+SQL
+}
+
+for i in 0 1; do
+    db=events_$i
+    sql -d postgres -c "CREATE DATABASE $db"
+    say "making ${sizes[i]} events"
+    sql -d $db -v events="${sizes[i]}" -v users="$((sizes[i] / 20))" -f bench/events.sql 2>/dev/null
+    sql -d $db >/dev/null 2>&1 <<SQL
+CREATE EXTENSION profiles;
+SELECT profiles.add_source('bench.events', capture => 'none', mapping => '{"type": "event_type", "account_id": "right(usr_id, -5)::int / 10",
+    "frustration": "CASE WHEN event_type = ''action'' AND right(event_id, 1) < ''3'' THEN ''dead_click'' END"}');
+SQL
+    # users of about a hundred events, accounts of ten users and about a thousand
+    sql -d $db <<'SQL'
+CREATE TABLE bench.picked AS
+SELECT u.usr_id, u.session_id, a.account_id
+FROM (SELECT usr_id, min(session_id) AS session_id, row_number() OVER (ORDER BY abs(count(*) - 100), usr_id) AS n
+      FROM bench.events GROUP BY usr_id ORDER BY n LIMIT 20) u
+JOIN (SELECT right(usr_id, -5)::int / 10 AS account_id, row_number() OVER (ORDER BY abs(count(*) - 1000), right(usr_id, -5)::int / 10) AS n
+      FROM bench.events GROUP BY 1 ORDER BY n LIMIT 20) a USING (n);
+SQL
+    say "making indexes"
+    [ $i = 1 ] || without=$(sql -d $db -c "SET client_min_messages = warning" -c '\timing on' \
+        -c "SELECT count(*) FROM profiles.user_sessions((SELECT usr_id FROM bench.picked LIMIT 1))" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1)
+    sql -d $db -c "SET client_min_messages = warning" -c "SELECT count(*) FROM profiles.index_events('bench.events')" >/dev/null
+done
+
+echo
+echo "| what | ${sizes[0]} events, ms | ${sizes[1]} events, ms | ratio | bar |"
+echo "|---|---|---|---|---|"
+for call in "${calls[@]}"; do
+    a=$(measure events_0 "$call") b=$(measure events_1 "$call")
+    bar="<= 1.5, < 5 ms"
+    [ "${call#account}" = "$call" ] || bar="<= 1.5"
+    awk -v what="$call" -v a="$a" -v b="$b" -v bar="$bar" 'BEGIN { printf "| %s | %.2f | %.2f | %.2f | %s |\n", what, a, b, b / a, bar }'
+done
+awk -v a="$without" 'BEGIN { printf "| user_sessions(k) without indexes | %.0f | | | |\n", a }'
+echo
+printf '%s, %s, %s cores, %s\n' "$(date -u +%Y-%m-%d)" "$("$bindir/postgres" --version)" "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
