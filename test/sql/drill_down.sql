@@ -203,7 +203,7 @@ RESET ROLE;
 --
 CREATE TABLE web.clicks (usr text, acc int, ts timestamptz, page text, click text);
 -- a busy day, a user with gaps of 15 minutes and of a microsecond more, one with many, one of nobody
-INSERT INTO web.clicks SELECT 'busy', 1, timestamptz '2026-05-01Z' + n * interval '10 minutes', '/p' || n % 3, NULL FROM generate_series(0, 100) AS n;
+INSERT INTO web.clicks SELECT 'busy', 1, timestamptz '2026-05-01Z' + n * interval '10 minutes', '/p' || n % 3, NULL FROM generate_series(0, 400) AS n;
 INSERT INTO web.clicks SELECT 'gaps', n % 2, timestamptz '2026-05-01 06:00Z' + n * interval '15 minutes' + (n / 4) * interval '1 microsecond', '/g' || n % 3, CASE WHEN n % 2 = 1 THEN 'Go' END FROM generate_series(0, 20) AS n;
 INSERT INTO web.clicks SELECT 'many' || n % 5, 2, timestamptz '2026-05-01Z' + ((n::bigint * n * 7919) % 864000) * interval '1 second', '/m' || n % 4, CASE WHEN n % 3 = 0 THEN 'Click ' || n % 2 END FROM generate_series(1, 1000) AS n;
 INSERT INTO web.clicks SELECT usr, acc, ts, '/same', 'Same' FROM web.clicks WHERE usr = 'many1' AND extract(minute FROM ts) = 7;
@@ -245,6 +245,21 @@ SELECT count(*) AS wrong FROM (
     SELECT c.session_id FROM web.expected_cuts c
     WHERE (SELECT count(*) FROM profiles.session_events(c.session_id)) <> c.views + c.actions) w;
 SELECT count(*) AS of_a_session_that_is_none FROM profiles.session_events('busy@1777593600000001');
+-- visits in a range that begins in the midst of an activity, of views sent again in the same session
+CREATE TABLE web.resent (usr text, ts timestamptz, page text, view_id text, ver int);
+INSERT INTO web.resent SELECT 'again', timestamptz '2026-05-01Z' + n * interval '14 minutes', '/r' || n % 2, 'v' || (n + 1) / 2, n FROM generate_series(0, 99) AS n;
+SELECT profiles.add_source('web.resent', capture => 'none', mapping => '{"user_id": "usr", "page": "page", "view_id": "view_id", "version": "ver"}');
+CREATE VIEW web.visits AS
+SELECT timestamptz '2026-05-01Z' + max(n) * interval '14 minutes' AS at, '/r' || max(n) % 2 AS page FROM generate_series(0, 99) AS n GROUP BY n / 18, (n + 1) / 2;
+SELECT s.since AT TIME ZONE 'UTC' AS since, d.*
+FROM generate_series(timestamptz '2026-05-01Z', '2026-05-02Z', '31 minutes') AS s (since), LATERAL (
+    (SELECT page, visits FROM profiles.user_pages('again', since => s.since)
+     EXCEPT ALL SELECT page, count(*) FROM web.visits WHERE at >= s.since GROUP BY page)
+    UNION ALL
+    (SELECT page, count(*) FROM web.visits WHERE at >= s.since GROUP BY page
+     EXCEPT ALL SELECT page, visits FROM profiles.user_pages('again', since => s.since))) d;
+SELECT page, visits FROM profiles.user_pages('again');
+SELECT profiles.drop_source('web.resent');
 -- from the midst of a session on
 SELECT u.usr, b.before FROM (VALUES ('busy'), ('gaps'), ('many1')) u (usr), generate_series(timestamptz '2026-05-01Z', '2026-05-02Z', '97 minutes') AS b (before)
 WHERE (SELECT array_agg(session_id) FROM profiles.user_sessions(u.usr, 2, b.before))

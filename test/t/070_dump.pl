@@ -75,6 +75,7 @@ my %same = (
 	syncs    => q{SELECT * FROM profiles.sync_runs ORDER BY id},
 	segments => q{SELECT segment, kind, filter, description, members, created_by, created_at FROM profiles.segments ORDER BY 1},
 	members  => q{SELECT s.segment, m.key FROM profiles.segments s, profiles.segment_members(s.segment) m ORDER BY 1, 2},
+	events => q{SELECT * FROM profiles.events WHERE source = 'web.events' ORDER BY seen_at, user_id},
 	verify => q{SELECT 'user', key FROM profiles.verify('user') UNION ALL SELECT 'account', key FROM profiles.verify('account') ORDER BY 1, 2});
 
 # A database with something of everything.  "owner" owns it and the extension,
@@ -108,7 +109,7 @@ sub fill_database
 	run_as($owner, $db, q{
 		SELECT profiles.add_source('web.later', capture => 'none', mapping => '{"user_id": "''later '' || uid", "seen_at": "ts", "plan": "plan"}');
 		SELECT profiles.drop_source('web.later');
-		GRANT SELECT ON profiles.users TO analyst;
+		GRANT SELECT ON profiles.users, profiles.events TO analyst;
 		GRANT SELECT (key, last_seen) ON profiles.user_profile TO analyst;
 		GRANT EXECUTE ON FUNCTION profiles.verify TO analyst;
 		SELECT profiles.index_profiles('user', 'plan');
