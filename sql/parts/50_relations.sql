@@ -89,7 +89,7 @@ BEGIN
             IF attempt = 3 THEN
                 RAISE lock_not_available USING
                     MESSAGE = 'could not change the relations of profiles, because transactions hold locks on them',
-                    HINT = 'Nothing was changed. Try again when long transactions on profiles.users and profiles.accounts are over; pg_locks shows them.';
+                    HINT = 'Nothing was changed. Try again when long transactions on profiles.users, profiles.accounts and profiles.events are over; pg_locks shows them.';
             END IF;
         END;
         PERFORM pg_sleep(0.1 * attempt);

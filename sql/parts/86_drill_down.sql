@@ -458,7 +458,7 @@ BEGIN
     IF to_regclass('profiles.events') IS NULL THEN
         RAISE undefined_table USING
             MESSAGE = 'there are no events',
-            HINT = 'Add a source with profiles.add_source(), or a dropped one again.';
+            HINT = 'Add a source with profiles.add_source(). If CASCADE has dropped the view with a table of events, profiles.drop_source() makes it anew.';
     END IF;
     FOR r IN
         SELECT i.relation, string_agg(i.purpose, ', ' ORDER BY i.purpose) AS purposes

@@ -382,6 +382,11 @@ BEGIN
     EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
     RETURN (SELECT count(*) FROM jsonb_path_query(plan, 'strict $.**."Node Type" ? (@ == "Seq Scan")'));
 END $$;
+-- an index that serves is left alone; one of another collation, over some rows only, or without order does not
+CREATE INDEX big_own ON web.big ((org::text), (ts AT TIME ZONE 'UTC'), id);
+CREATE INDEX big_c ON web.big (uid, (ts AT TIME ZONE 'UTC'));
+CREATE INDEX big_hash ON web.big USING hash ((sid::text));
+CREATE INDEX big_part ON web.big ((sid::text)) WHERE type = 'view';
 SELECT purpose, index, made FROM profiles.index_events('web.big');
 SELECT purpose, index, made FROM profiles.index_events('web.big');
 SELECT purpose, index, made FROM profiles.index_events('web.rum');
@@ -408,6 +413,7 @@ SELECT sum(seq_scan) - :before AS seq_scans FROM pg_stat_user_tables WHERE schem
 RESET enable_seqscan;
 SET client_min_messages = warning;
 SELECT * FROM profiles.unindex_events('web.big');
+SELECT indexrelid::regclass AS others FROM pg_index WHERE indrelid = 'web.big'::regclass ORDER BY 1;
 SELECT * FROM profiles.unindex_events('web.big');
 SELECT count(*) AS left_to_rum FROM profiles.unindex_events('web.rum');
 SELECT * FROM profiles.index_events('web.joined');
