@@ -203,7 +203,7 @@ RESET ROLE;
 --
 CREATE TABLE web.clicks (usr text, acc int, ts timestamptz, page text, click text);
 -- a busy day, a user with gaps of 15 minutes and of a microsecond more, one with many, one of nobody
-INSERT INTO web.clicks SELECT 'busy', 1, timestamptz '2026-05-01Z' + n * interval '10 minutes', '/p' || n % 3, NULL FROM generate_series(0, 400) AS n;
+INSERT INTO web.clicks SELECT 'busy', 1, timestamptz '2026-05-01Z' + n * interval '10 minutes', '/p' || n % 3, NULL FROM generate_series(0, 403) AS n;
 INSERT INTO web.clicks SELECT 'gaps', n % 2, timestamptz '2026-05-01 06:00Z' + n * interval '15 minutes' + (n / 4) * interval '1 microsecond', '/g' || n % 3, CASE WHEN n % 2 = 1 THEN 'Go' END FROM generate_series(0, 20) AS n;
 INSERT INTO web.clicks SELECT 'many' || n % 5, 2, timestamptz '2026-05-01Z' + ((n::bigint * n * 7919) % 864000) * interval '1 second', '/m' || n % 4, CASE WHEN n % 3 = 0 THEN 'Click ' || n % 2 END FROM generate_series(1, 1000) AS n;
 INSERT INTO web.clicks SELECT usr, acc, ts, '/same', 'Same' FROM web.clicks WHERE usr = 'many1' AND extract(minute FROM ts) = 7;
@@ -241,6 +241,7 @@ SELECT u.usr, x.* FROM (SELECT DISTINCT usr FROM web.cut) u, LATERAL (
 SELECT u.usr, count(*) = count(DISTINCT p) AND count(*) = (SELECT count(*) FROM web.expected_cuts c WHERE c.user_id = u.usr) AS complete,
        bool_and(EXISTS (SELECT FROM web.expected_cuts c WHERE c.session_id = p ->> 'session_id' AND c.views = (p -> 'views')::int AND c.ended_at = (p ->> 'ended_at')::timestamptz)) AS same
 FROM (SELECT DISTINCT usr FROM web.cut) u, web.all_pages('user_sessions', u.usr, 7, 'started_at') p GROUP BY u.usr ORDER BY u.usr;
+SELECT size, count(*) FROM generate_series(1, 8) AS size, web.all_pages('user_sessions', 'busy', size, 'started_at') GROUP BY size HAVING count(*) <> 17;
 SELECT count(*) AS wrong FROM (
     SELECT c.session_id FROM web.expected_cuts c
     WHERE (SELECT count(*) FROM profiles.session_events(c.session_id)) <> c.views + c.actions) w;

@@ -283,6 +283,14 @@ sub compare
 	return;
 }
 
+# Errors are not in the log: each that was sent counts once, for the user that it carries.
+my %errors;
+foreach my $event (map { $json->decode($_) } split /\n/, slurp_file($enriched))
+{
+	$errors{"$event->{session}{id} " . without_undef($event->{usr}{id})}{ $event->{error}{id} } = 1
+	  if $event->{type} eq 'error' && $event->{device}{type} ne 'Bot';
+}
+
 # Everything that is shown, to see that nothing changes it.
 my @views = (
 	'SELECT * FROM profiles.sessions ORDER BY session_id, user_id',
@@ -292,6 +300,10 @@ sub everything { my ($db) = @_; return map { [ rows($db, $_) ] } @views; }
 
 make_database('captured', $enriched);
 compare('captured', 'as captured');
+is_deeply(
+	{ map { ("$_->{session_id} " . without_undef($_->{user_id}) => $_->{errors}) } rows('captured', 'SELECT * FROM profiles.sessions WHERE errors > 0') },
+	{ map { $_ => scalar keys %{ $errors{$_} } } keys %errors },
+	'errors');
 
 # at-least-once delivery, in another order
 make_database('again', $enriched, $enriched);
