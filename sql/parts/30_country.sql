@@ -25,7 +25,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('AT', 'Austria'),
     ('AU', 'Australia'),
     ('AW', 'Aruba'),
-    ('AX', 'Åland Islands'),
+    ('AX', 'Aland Islands'),
     ('AZ', 'Azerbaijan'),
     ('BA', 'Bosnia & Herzegovina'),
     ('BB', 'Barbados'),
@@ -36,7 +36,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('BH', 'Bahrain'),
     ('BI', 'Burundi'),
     ('BJ', 'Benin'),
-    ('BL', 'St. Barthélemy'),
+    ('BL', 'St. Barthelemy'),
     ('BM', 'Bermuda'),
     ('BN', 'Brunei'),
     ('BO', 'Bolivia'),
@@ -54,7 +54,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('CF', 'Central African Republic'),
     ('CG', 'Congo - Brazzaville'),
     ('CH', 'Switzerland'),
-    ('CI', 'Côte d’Ivoire'),
+    ('CI', 'Cote d''Ivoire'),
     ('CK', 'Cook Islands'),
     ('CL', 'Chile'),
     ('CM', 'Cameroon'),
@@ -63,7 +63,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('CR', 'Costa Rica'),
     ('CU', 'Cuba'),
     ('CV', 'Cape Verde'),
-    ('CW', 'Curaçao'),
+    ('CW', 'Curacao'),
     ('CX', 'Christmas Island'),
     ('CY', 'Cyprus'),
     ('CZ', 'Czechia'),
@@ -198,7 +198,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('PW', 'Palau'),
     ('PY', 'Paraguay'),
     ('QA', 'Qatar'),
-    ('RE', 'Réunion'),
+    ('RE', 'Reunion'),
     ('RO', 'Romania'),
     ('RS', 'Serbia'),
     ('RU', 'Russia'),
@@ -219,7 +219,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('SO', 'Somalia'),
     ('SR', 'Suriname'),
     ('SS', 'South Sudan'),
-    ('ST', 'São Tomé & Príncipe'),
+    ('ST', 'Sao Tome & Principe'),
     ('SV', 'El Salvador'),
     ('SX', 'Sint Maarten'),
     ('SY', 'Syria'),
@@ -235,7 +235,7 @@ INSERT INTO profiles.country (code, name) VALUES
     ('TM', 'Turkmenistan'),
     ('TN', 'Tunisia'),
     ('TO', 'Tonga'),
-    ('TR', 'Türkiye'),
+    ('TR', 'Turkiye'),
     ('TT', 'Trinidad & Tobago'),
     ('TV', 'Tuvalu'),
     ('TW', 'Taiwan'),
@@ -262,6 +262,30 @@ INSERT INTO profiles.country (code, name) VALUES
     ('ZW', 'Zimbabwe');
 
 -- pg_dump keeps the additions
+-- Names that are not ASCII: as they are where the database's encoding has them. The
+-- script itself is ASCII, since it is read in that encoding.
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT * FROM (VALUES
+        ('AX', 'c3856c616e642049736c616e6473'),
+        ('BL', '53742e204261727468c3a96c656d79'),
+        ('CI', '43c3b474652064e2809949766f697265'),
+        ('CW', '43757261c3a7616f'),
+        ('RE', '52c3a9756e696f6e'),
+        ('ST', '53c3a36f20546f6dc3a92026205072c3ad6e63697065'),
+        ('TR', '54c3bc726b697965')) AS n (code, name)
+    LOOP
+        BEGIN
+            UPDATE profiles.country c SET name = convert_from(decode(r.name, 'hex'), 'UTF8') WHERE c.code = r.code;
+        EXCEPTION WHEN untranslatable_character OR character_not_in_repertoire THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$$;
+
 SELECT pg_extension_config_dump('profiles.country', 'WHERE code NOT IN (
      ''AD'',''AE'',''AF'',''AG'',''AI'',''AL'',''AM'',''AO'',''AQ'',''AR'',''AS'',''AT'',''AU'',''AW'',''AX'',''AZ'',
      ''BA'',''BB'',''BD'',''BE'',''BF'',''BG'',''BH'',''BI'',''BJ'',''BL'',''BM'',''BN'',''BO'',''BQ'',''BR'',''BS'',

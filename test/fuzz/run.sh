@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# run.sh: fuzzes the tokenizer, from the committed corpus.
+#
+#   test/fuzz/run.sh [runs [jobs]]    about 30 seconds, or so many runs in each of so many processes
+#
+# First a bug is put into a copy of the tokenizer, which must be found. Ends with a
+# non-zero status if it is not, or if anything is found in the tokenizer itself.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
+
+need_packages clang
+need_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+make_scratch
+trap 'rm -rf "$scratch"' EXIT
+copy_source
+cd "$scratch/source"
+include=$("/usr/lib/postgresql/$pg_major/bin/pg_config" --includedir-server)
+
+# builds the harness around a tokenizer
+build() {
+    as_user clang -g -O2 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+        -Wno-ignored-attributes -Isrc -I"$include" -o "$2" test/fuzz/tokenizer_fuzz.c "$1" src/fold_tables.c
+}
+
+# where libFuzzer leaves what it finds, and what it learns
+as_user mkdir "$scratch/found" "$scratch/corpus"
+
+say "a bug that must be found"
+sed 's/t->nchars + 1 >= folding->chars_size/t->nchars >= folding->chars_size/' src/tokenizer.c >"$scratch/source/src/broken.c"
+! cmp -s src/tokenizer.c src/broken.c || fail "The bug was not put in."
+build src/broken.c "$scratch/broken"
+! as_user "$scratch/broken" -max_total_time=60 -artifact_prefix="$scratch/found/" "$scratch/corpus" test/fuzz/corpus >"$scratch/broken.log" 2>&1 ||
+    fail "It was not found."
+sed -n 's/^SUMMARY: /found: /p' "$scratch/broken.log"
+
+say "the tokenizer"
+build src/tokenizer.c "$scratch/fuzz"
+if [ $# -ge 1 ]; then
+    limits="-runs=$1"
+else
+    limits='-max_total_time=30'
+fi
+status=0
+pids=
+for job in $(seq "${2:-1}"); do
+    as_user mkdir "$scratch/corpus$job"
+    as_user env ASAN_OPTIONS=malloc_context_size=1 "$scratch/fuzz" $limits -seed="$job" -max_len=64 -entropic=0 -timeout=10 -print_final_stats=1 -artifact_prefix="$scratch/found/" \
+        "$scratch/corpus$job" test/fuzz/corpus >"$scratch/fuzz$job.log" 2>&1 &
+    pids="$pids $!"
+done
+for pid in $pids; do wait "$pid" || status=1; done
+grep -h -E '^(SUMMARY|not true|.*runtime error)|stat::(number_of_executed_units|average_exec_per_sec)' "$scratch"/fuzz[0-9]*.log || true
+for found in "$scratch"/found/*; do
+    [ ! -e "$found" ] || [ $status = 0 ] || { echo "input:"; od -c "$found" | head -20; }
+done
+[ "$status" = 0 ]

@@ -1,0 +1,158 @@
+/*
+ * tokenizer_fuzz.c
+ *		libFuzzer harness: the tokenizer on any bytes, without a backend.
+ *
+ * Beside what the sanitizers see it checks what the callers rely on.  Memory comes
+ * from malloc() in exactly the size asked for, so that one byte too many is seen.
+ */
+#include "postgres.h"
+
+#include "tokenizer.h"
+
+void	   *palloc(Size size) { return malloc(size); }
+void	   *palloc0(Size size) { return calloc(1, size); }
+void	   *repalloc(void *pointer, Size size) { return realloc(pointer, size); }
+void		pfree(void *pointer) { free(pointer); }
+
+extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition) \
+	do { if (!(condition)) { fputs("not true: " #condition "\n", stderr); abort(); } } while (0)
+
+/* Whatever the text is, its parts are within it, in order. */
+static void
+check_tokens(const Tokens *t, int length)
+{
+	int			natoms = 0;
+
+	for (int i = 0; i < t->nchars; i++)
+	{
+		const FoldedChar *c = &t->chars[i];
+
+		CHECK(c->start < c[1].start && c[1].start <= t->length);
+		CHECK(c->source < c->source_end && c->source_end <= length);
+		CHECK(c->source <= c[1].source);
+		CHECK(c->class != CHAR_IGNORED);
+	}
+	CHECK(t->chars[t->nchars].start == t->length);
+	for (int i = 0; i < t->nchunks; i++)
+	{
+		const Chunk *chunk = &t->chunks[i];
+
+		CHECK(chunk->first == natoms && chunk->natoms > 0);
+		CHECK(chunk->nlocal >= -1 && chunk->nlocal <= chunk->natoms);
+		natoms += chunk->natoms;
+	}
+	CHECK(natoms == t->natoms);
+	for (int i = 0; i < t->natoms; i++)
+	{
+		const Atom *atom = &t->atoms[i];
+
+		CHECK(atom->from < atom->to && atom->to <= t->nchars);
+		CHECK(i == 0 || atom[-1].to <= atom->from);
+		for (int j = atom->from; j < atom->to; j++)
+			CHECK((t->chars[j].class == CHAR_CJK) == atom->cjk &&
+				  (atom->cjk || t->chars[j].class == CHAR_LETTER || t->chars[j].class == CHAR_DIGIT));
+	}
+}
+
+static void
+check_forms(const Tokens *t)
+{
+	for (int i = 0; i < t->nchunks; i++)
+	{
+		const Chunk *chunk = &t->chunks[i];
+		Lexeme		lexeme;
+
+		lexeme_begin(&lexeme, "");
+		chunk_joined(t, chunk, &lexeme);
+		CHECK(lexeme.len > 0 && lexeme.len <= TOKEN_MAX_LEXEME);
+		for (int tag = chunk_has_tag(t, chunk); tag >= 0; tag--)
+		{
+			lexeme_begin(&lexeme, "<");
+			chunk_local(t, chunk, tag, &lexeme);
+			lexeme_add(&lexeme, "@", 1);
+			chunk_host(t, chunk, Max(chunk->nlocal, 0), &lexeme);
+			CHECK(lexeme.len > 0 && lexeme.len <= TOKEN_MAX_LEXEME);
+		}
+		for (int j = 0; j < chunk->natoms; j++)
+		{
+			int			len;
+			const char *text = atom_text(t, &t->atoms[chunk->first + j], &len);
+
+			CHECK(len > 0 && len <= TOKEN_MAX_ATOM && text >= t->text && text + len <= t->text + t->length);
+		}
+	}
+}
+
+/* Folding folded text changes nothing, if it was UTF-8. */
+static void
+check_folded(const Tokens *t)
+{
+	Tokens	   *again;
+
+	for (int i = 0; i < t->nchars; i++)
+	{
+		if (t->chars[i].cp >= 0x110000)
+			return;
+	}
+	again = tokenize(t->text, t->length);
+	CHECK(again->length == t->length && memcmp(again->text, t->text, t->length) == 0);
+	CHECK(again->natoms == t->natoms && again->nchunks == t->nchunks);
+	tokens_free(again);
+}
+
+/* Two words within a distance of each other have a key in common. */
+static void
+check_words(const Tokens *t)
+{
+	uint32		chars[2][WORD_MAX_CHARS];
+	uint32		keys[2][WORD_MAX_KEYS];
+	int			n[2];
+	int			distance;
+	int			nkeys[2];
+	bool		common = false;
+
+	for (int i = 0; i < 2; i++)
+	{
+		int			len;
+		const char *text;
+
+		if (t->natoms < 2)
+			return;
+		text = atom_text(t, &t->atoms[i], &len);
+		n[i] = word_chars(text, len, chars[i], WORD_MAX_CHARS);
+		if (n[i] < 1)
+			return;
+		nkeys[i] = word_keys(chars[i], n[i], 2, keys[i]);
+		CHECK(nkeys[i] >= 1 && nkeys[i] <= WORD_MAX_KEYS);
+	}
+	distance = word_distance(chars[0], n[0], chars[1], n[1], 2);
+	CHECK(distance == word_distance(chars[1], n[1], chars[0], n[0], 2));
+	CHECK(distance >= 0 && distance <= 3);
+	CHECK((distance == 0) == (n[0] == n[1] && memcmp(chars[0], chars[1], n[0] * sizeof(uint32)) == 0));
+	for (int i = 0; i < nkeys[0]; i++)
+	{
+		for (int j = 0; j < nkeys[1]; j++)
+			common |= keys[0][i] == keys[1][j];
+	}
+	CHECK(distance > 2 || common);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	/* a copy of its very size, so that reading past its end is seen */
+	char	   *source = malloc(Max(size, 1));
+	Tokens	   *t;
+
+	memcpy(source, data, size);
+	t = tokenize(source, (int) size);
+	free(source);
+	check_tokens(t, (int) size);
+	check_forms(t);
+	check_folded(t);
+	check_words(t);
+	tokens_free(t);
+	return 0;
+}
