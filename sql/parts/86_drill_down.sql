@@ -221,7 +221,9 @@ CREATE FUNCTION profiles._events_view(source_id integer) RETURNS text
     RETURN 'profiles._events_' || source_id;
 COMMENT ON FUNCTION profiles._events_view(integer) IS 'Internal: name of the view of a source''s events.';
 
--- The view of one source's events, or why there is none.
+-- The view of one source's rows and whether they count, or why there is none. It
+-- has no condition, since PostgreSQL merges parts of a UNION ALL in the order of
+-- their indexes only if they have none.
 CREATE FUNCTION profiles._make_events_view(source profiles.source_config, column_names text[], keys text[]) RETURNS text
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -237,8 +239,7 @@ DECLARE
     apart boolean;
     targets text;
     apart_targets text;
-    conditions text;
-    apart_conditions text;
+    condition text;
     row_columns text;
 BEGIN
     IF objection IS NULL THEN
@@ -279,26 +280,22 @@ BEGIN
                            ELSE 'NULL::' || coalesce(c.type, 'text') END AS target
                 FROM unnest(column_names, keys) WITH ORDINALITY AS u (column_name, key, position)
                 LEFT JOIN profiles._event_columns() c ON c.column_name = u.column_name) n;
-        SELECT coalesce(string_agg(CASE WHEN apart THEN format(' AND s.%I', c.key) ELSE format(' AND (%s)', c.value ->> 'expression') END,
-                                   '' ORDER BY c.key COLLATE "C"), ''),
-               coalesce(string_agg(format(', (%s) AS %I', c.value ->> 'expression', c.key), ''), '')
-          INTO conditions, apart_conditions
+        -- infinite times are no times
+        SELECT format('(%1$s) > ''-infinity''::timestamptz AND (%1$s) <= profiles._latest_time()', seen_at)
+               || coalesce(string_agg(format(' AND (%s)', c.value ->> 'expression'), '' ORDER BY c.key COLLATE "C"), '')
+          INTO condition
           FROM jsonb_each(definition) c WHERE c.key LIKE 'keep %';
-        -- names of filters are "keep filter" and those that presets give, so "keep time" is free
         SELECT string_agg(CASE WHEN a.atttypid = 'jsonb'::regtype THEN format('profiles._detoasted(%1$I.%2$I) AS %2$I', r.relname, a.attname)
                                ELSE format('%I.%I', r.relname, a.attname) END, ', ' ORDER BY a.attnum)
           INTO row_columns
           FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
           WHERE r.oid = events;
 
-        -- infinite times are no times
         PERFORM profiles._ddl(format(
-            'CREATE OR REPLACE VIEW %s WITH (security_invoker = %s) AS SELECT %s FROM %s AS %I%s '
-            'WHERE %s > ''-infinity''::timestamptz AND %7$s <= profiles._latest_time()%8$s',
-            view_name, source.rls = 'invoker', targets, events, relation_name,
-            CASE WHEN apart THEN format(', LATERAL (SELECT %s%s, (%s) AS "keep time" FROM (SELECT %s OFFSET 0) AS %I) AS s',
-                                        apart_targets, apart_conditions, seen_at, row_columns, relation_name) ELSE '' END,
-            CASE WHEN apart THEN 's."keep time"' ELSE '(' || seen_at || ')' END, conditions));
+            'CREATE OR REPLACE VIEW %s WITH (security_invoker = %s) AS SELECT %s AS keep, %s FROM %s AS %I%s',
+            view_name, source.rls = 'invoker', CASE WHEN apart THEN 's.keep' ELSE condition END, targets, events, relation_name,
+            CASE WHEN apart THEN format(', LATERAL (SELECT %s, %s AS keep FROM (SELECT %s OFFSET 0) AS %I) AS s',
+                                        apart_targets, condition, row_columns, relation_name) END));
         IF NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = source_view),
                            (SELECT relowner FROM pg_class WHERE oid = 'profiles.source_config'::regclass), 'USAGE') THEN
             objection := 'readers would run ' || profiles._view_functions(view_name::regclass) || ', which they need not trust';
@@ -362,13 +359,16 @@ BEGIN
         END IF;
     END LOOP;
     IF branches = '{}' THEN
-        branches := ARRAY['SELECT ' || (SELECT string_agg(format('NULL::%s AS %I', coalesce(c.type, 'text'), u.name), ', ' ORDER BY u.position)
+        branches := ARRAY['SELECT false AS keep, ' || (SELECT string_agg(format('NULL::%s AS %I', coalesce(c.type, 'text'), u.name), ', ' ORDER BY u.position)
                                         FROM unnest(column_names) WITH ORDINALITY AS u (name, position)
-                                        LEFT JOIN profiles._event_columns() c ON c.column_name = u.name) || ' WHERE false'];
+                                        LEFT JOIN profiles._event_columns() c ON c.column_name = u.name)];
     END IF;
     added := relation IS NULL OR cardinality(column_names) > (SELECT count(*) FROM pg_attribute
                                                               WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped);
-    PERFORM profiles._ddl('CREATE OR REPLACE VIEW profiles.events AS ' || array_to_string(branches, ' UNION ALL '));
+    PERFORM profiles._ddl(format('CREATE OR REPLACE VIEW profiles.events AS SELECT %s FROM (%s) e WHERE e.keep',
+                                 (SELECT string_agg(format('e.%I', u.name), ', ' ORDER BY u.position)
+                                  FROM unnest(column_names) WITH ORDINALITY AS u (name, position)),
+                                 array_to_string(branches, ' UNION ALL ')));
     IF added THEN
         COMMENT ON VIEW profiles.events IS 'Events of all sources, those that a source''s filters leave out and those without a time excepted. For one user, user_sessions() and its like answer by index.';
         FOR r IN
