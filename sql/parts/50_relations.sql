@@ -123,7 +123,7 @@ BEGIN
     END IF;
     names := names || ARRAY(SELECT attname::text FROM pg_attribute
                             WHERE attrelid = storage AND attnum > 0 AND NOT attisdropped
-                              AND attname NOT IN ('key', 'profile') AND NOT attname = ANY (names)
+                              AND attgenerated = 's' AND NOT attname = ANY (names)
                             ORDER BY attnum);
     names := names || ARRAY(SELECT a.attribute FROM profiles.attribute_config a
                             WHERE a.kind = _replace_view.kind AND NOT a.attribute = ANY (names)
@@ -138,14 +138,14 @@ BEGIN
                    WHEN id_column THEN format('p.key AS %I', id_column)
                    WHEN 'first_seen_country_name' THEN 'coalesce(fc.name, p.first_seen_country) AS first_seen_country_name'
                    WHEN 'last_seen_country_name' THEN 'coalesce(lc.name, p.last_seen_country) AS last_seen_country_name'
-                   ELSE CASE WHEN s.attname IS NOT NULL THEN format('p.%I', n.name)
+                   ELSE CASE WHEN s.attname IS NOT NULL OR c.stored THEN format('p.%I', n.name)
                              WHEN c.attribute IS NOT NULL THEN format('a%s.%I', c.import_id, n.name)
                              ELSE format('NULL::%s AS %I', format_type(v.atttypid, NULL), n.name) END END,
                ', ' ORDER BY n.position)
       INTO columns
       FROM unnest(names) WITH ORDINALITY AS n (name, position)
       LEFT JOIN profiles.attribute_config c ON c.kind = _replace_view.kind AND c.attribute = n.name
-      LEFT JOIN pg_attribute s ON s.attrelid = storage AND s.attname = n.name AND s.attnum > 0 AND NOT s.attisdropped
+      LEFT JOIN pg_attribute s ON s.attrelid = storage AND s.attname = n.name AND s.attgenerated = 's' AND NOT s.attisdropped
       LEFT JOIN pg_attribute v ON v.attrelid = relation AND v.attname = n.name;
     PERFORM profiles._ddl(format(
         'CREATE OR REPLACE VIEW profiles.%I AS SELECT %s FROM profiles.%I p '
@@ -163,7 +163,7 @@ BEGIN
                    'Country in the last session, by name; an unknown code shows itself.');
     FOR r IN SELECT attname, col_description(storage, attnum) AS description
              FROM pg_attribute
-             WHERE attrelid = storage AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('key', 'profile')
+             WHERE attrelid = storage AND attgenerated = 's' AND NOT attisdropped
     LOOP
         EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.attname, r.description);
     END LOOP;
@@ -172,7 +172,7 @@ BEGIN
              LEFT JOIN profiles.attribute_config c ON c.kind = _replace_view.kind AND c.attribute = n.name
              LEFT JOIN profiles.import_config i ON i.id = c.import_id
              WHERE n.name <> id_column AND NOT n.name = ANY (countries)
-               AND NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = n.name AND s.attnum > 0 AND NOT s.attisdropped)
+               AND NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = n.name AND s.attgenerated = 's' AND NOT s.attisdropped)
     LOOP
         EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.name,
                        CASE WHEN r.source IS NULL THEN 'Custom attribute that was dropped: always NULL.'
@@ -219,7 +219,7 @@ BEGIN
         SELECT c.column_name, c.attribute AS one, c.column_name AS other INTO clash
         FROM profiles._columns(kind, further) c
         JOIN pg_attribute v ON v.attrelid = to_regclass(format('profiles.%I', profiles._relation(kind))) AND v.attname = c.column_name
-        WHERE NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = c.column_name AND s.attnum > 0 AND NOT s.attisdropped)
+        WHERE NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = c.column_name AND s.attgenerated = 's' AND NOT s.attisdropped)
         ORDER BY 1 LIMIT 1;
     END IF;
     IF FOUND THEN

@@ -47,6 +47,7 @@ CREATE TABLE profiles.attribute_config (
     import_id integer NOT NULL REFERENCES profiles.import_config ON DELETE CASCADE,
     source_column text NOT NULL,
     position integer NOT NULL,
+    stored boolean NOT NULL DEFAULT false,
     PRIMARY KEY (kind, attribute)
 );
 COMMENT ON TABLE profiles.attribute_config IS 'The custom attributes.';
@@ -55,6 +56,7 @@ COMMENT ON COLUMN profiles.attribute_config.attribute IS 'Name: the column of us
 COMMENT ON COLUMN profiles.attribute_config.import_id IS 'The import that it comes from.';
 COMMENT ON COLUMN profiles.attribute_config.source_column IS 'Column of the reference table.';
 COMMENT ON COLUMN profiles.attribute_config.position IS 'Place among the attributes of the import.';
+COMMENT ON COLUMN profiles.attribute_config.stored IS 'Is there a copy beside the profiles, since it is indexed?';
 
 CREATE TABLE profiles.sync_run (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -146,7 +148,7 @@ BEGIN
         RETURN profile_key;
     END IF;
     SELECT a.attname INTO result FROM pg_attribute a
-    WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'text'::regtype AND a.attname <> 'key'
+    WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'text'::regtype AND a.attgenerated = 's'
       AND (a.attname = profile_key
            OR (a.attname NOT LIKE 'first%' AND profiles._column_attribute(storage, a.attname) = profile_key));
     IF NOT FOUND THEN
@@ -155,7 +157,7 @@ BEGIN
             HINT = format('profile_key is one of: %s_id, %s.', kind,
                           (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
                            WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped
-                             AND a.atttypid = 'text'::regtype AND a.attname <> 'key'));
+                             AND a.atttypid = 'text'::regtype AND a.attgenerated = 's'));
     END IF;
     RETURN result;
 END
@@ -196,7 +198,7 @@ BEGIN
     END IF;
     SELECT format_type(v.atttypid, NULL) AS type,
            v.attname IN (kind || '_id', 'first_seen_country_name', 'last_seen_country_name')
-           OR EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = v.attname AND s.attnum > 0 AND NOT s.attisdropped) AS ours
+           OR EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = v.attname AND s.attgenerated = 's' AND NOT s.attisdropped) AS ours
     INTO taken
     FROM pg_attribute v WHERE v.attrelid = relation AND v.attname = name;
     IF taken.ours THEN
@@ -362,7 +364,9 @@ BEGIN
                        format('Column %s of %s.', c.source_column, source_name));
     END LOOP;
     EXECUTE format('SELECT FROM %s', profiles._import_rows(added, dry => true));
-    PERFORM profiles._watch_import(added.id);
+    IF EXISTS (SELECT FROM profiles._chosen_columns(source, source_key, attributes) n WHERE profiles._attribute_type(n.type) = 'text'::regtype) THEN
+        PERFORM profiles._watch_import(added.id);
+    END IF;
     PERFORM profiles._replace_view(kind);
     RETURN source_name;
 END
@@ -618,6 +622,8 @@ BEGIN
     PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
     PERFORM profiles._ddl(format('SELECT FROM profiles.import_config WHERE id = ANY (%L) FOR UPDATE', dropped));
     searched := ARRAY(SELECT unnest(profiles._import_profiles(id, NULL)) FROM unnest(dropped) AS id);
+    PERFORM profiles._unstore_attribute(a.kind, a.attribute)
+    FROM (SELECT c.kind, c.attribute FROM profiles.attribute_config c WHERE c.import_id = ANY (dropped) AND c.stored) a;
     DELETE FROM profiles.import_config i WHERE i.id = ANY (dropped);
     PERFORM profiles._replace_view(kind);
     PERFORM profiles._search_update(kind, searched);
@@ -632,6 +638,142 @@ COMMENT ON FUNCTION profiles._drop_attributes(oid, text, text) IS 'Internal: dro
 CREATE FUNCTION profiles.drop_attributes(kind text, source text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
 COMMENT ON FUNCTION profiles.drop_attributes(text, text) IS 'Removes the custom attributes that come from a reference table. Their columns stay in users or accounts, so that views and reports keep working, and read NULL; adding an attribute of the same name and type brings one back. Refused while a segment uses one. The reference table, which may be gone, is not touched. Undo: add_attributes.';
+
+-- Indexed attributes. An index over an attribute and last_seen needs both in one
+-- table, so what is indexed is copied beside the profiles. Two ways lead to the
+-- copy: profiles that are new or get another key take it from the import's table,
+-- and changes of that table are passed on. Neither may miss the other: who writes
+-- profiles first takes a lock on the import's table that who passes on waits for.
+
+CREATE FUNCTION profiles._lock_import() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('LOCK TABLE %s IN ROW EXCLUSIVE MODE', profiles._import_table(TG_ARGV[0]::integer));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION profiles._lock_import() IS 'Internal: trigger before statements that write profiles; keeps changes of an import''s values out until the end of the transaction.';
+
+CREATE FUNCTION profiles._stored_list(import_id integer, pattern text, separator text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT string_agg(replace(pattern, '%s', quote_ident(a.attribute)), separator ORDER BY a.position)
+    FROM profiles.attribute_config a WHERE a.import_id = _stored_list.import_id AND a.stored;
+END;
+COMMENT ON FUNCTION profiles._stored_list(integer, text, text) IS 'Internal: a list of the attributes of an import that are stored beside the profiles.';
+
+CREATE FUNCTION profiles._fill_stored() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    import profiles.import_config := (SELECT i FROM profiles.import_config i WHERE i.id = TG_ARGV[0]::integer);
+    key text := profiles._profile_key(import.kind, import.profile_key);
+    changed boolean := true;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM new_rows p JOIN old_rows o ON o.key = p.key WHERE %s IS DISTINCT FROM %s)',
+                       key, replace(key, 'p.', 'o.')) INTO changed;
+    END IF;
+    IF changed THEN
+        EXECUTE format('UPDATE profiles.%I t SET %s FROM new_rows p LEFT JOIN %s a ON a.key = %s WHERE t.key = p.key AND (%s)',
+                       profiles._storage(import.kind), profiles._stored_list(import.id, '%s = a.%s', ', '), profiles._import_table(import.id), key,
+                       profiles._stored_list(import.id, 't.%s IS DISTINCT FROM a.%s', ' OR '));
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION profiles._fill_stored() IS 'Internal: trigger on stored profiles; gives those that are new, or have another key, their stored attributes.';
+
+CREATE FUNCTION profiles._copy_stored() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    -- for a transaction that writes profiles; then the sync has failed, and is tried again
+    SET lock_timeout = '1min'
+AS $$
+DECLARE
+    import profiles.import_config := (SELECT i FROM profiles.import_config i WHERE i.id = TG_ARGV[0]::integer);
+BEGIN
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', profiles._import_table(import.id));
+    EXECUTE format('UPDATE profiles.%I p SET %s FROM %s c LEFT JOIN %s a ON a.key = c.key WHERE %s = c.key AND (%s)',
+                   profiles._storage(import.kind), profiles._stored_list(import.id, '%s = a.%s', ', '),
+                   CASE TG_OP WHEN 'DELETE' THEN 'old_rows' ELSE 'new_rows' END, profiles._import_table(import.id),
+                   profiles._profile_key(import.kind, import.profile_key),
+                   profiles._stored_list(import.id, 'p.%s IS DISTINCT FROM a.%s', ' OR '));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION profiles._copy_stored() IS 'Internal: trigger on the table of an import; passes changes on to the attributes that are stored beside the profiles.';
+
+-- Stores an attribute beside the profiles.
+CREATE FUNCTION profiles._store_attribute(kind text, attribute text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage text := format('profiles.%I', profiles._storage(kind));
+    import profiles.import_config;
+    side text;
+BEGIN
+    PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
+    UPDATE profiles.attribute_config c SET stored = true
+    WHERE c.kind = _store_attribute.kind AND c.attribute = _store_attribute.attribute;
+    SELECT i.* INTO import FROM profiles.import_config i JOIN profiles.attribute_config c ON c.import_id = i.id
+    WHERE c.kind = _store_attribute.kind AND c.attribute = _store_attribute.attribute;
+    side := profiles._import_table(import.id);
+    -- no sync, and no writer of profiles, while they are copied; in the order in which those lock
+    PERFORM profiles._ddl(format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', side));
+    PERFORM profiles._ddl(format('ALTER TABLE %s ADD COLUMN %I %s', storage, attribute,
+                                 (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = side::regclass AND a.attname = attribute)));
+    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', storage, attribute, format('Copy of a custom attribute that is indexed; its values come from %s.', side));
+    EXECUTE format('UPDATE %s p SET %2$I = a.%2$I FROM %3$s a WHERE %4$s = a.key AND a.%2$I IS NOT NULL', storage, attribute, side,
+                   profiles._profile_key(kind, import.profile_key));
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = side::regclass AND t.tgfoid = 'profiles._copy_stored'::regproc) THEN
+        EXECUTE format('CREATE TRIGGER profiles_lock_%s BEFORE INSERT OR UPDATE OF profile ON %s FOR EACH STATEMENT EXECUTE FUNCTION profiles._lock_import(%1$s)', import.id, storage);
+        EXECUTE format('CREATE TRIGGER profiles_fill_%s AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION profiles._fill_stored(%1$s)', import.id, storage);
+        IF import.profile_key <> kind || '_id' THEN
+            EXECUTE format('CREATE TRIGGER profiles_refill_%s AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
+                           'FOR EACH STATEMENT EXECUTE FUNCTION profiles._fill_stored(%1$s)', import.id, storage);
+        END IF;
+        EXECUTE format('CREATE TRIGGER profiles_copy_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION profiles._copy_stored(%s)', side, import.id);
+        EXECUTE format('CREATE TRIGGER profiles_copy_update AFTER UPDATE ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION profiles._copy_stored(%s)', side, import.id);
+        EXECUTE format('CREATE TRIGGER profiles_copy_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION profiles._copy_stored(%s)', side, import.id);
+    END IF;
+    PERFORM profiles._replace_view(kind);
+END
+$$;
+COMMENT ON FUNCTION profiles._store_attribute(text, text) IS 'Internal: stores a custom attribute beside the profiles, so that it can be indexed with their columns.';
+
+CREATE FUNCTION profiles._unstore_attribute(kind text, attribute text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage text := format('profiles.%I', profiles._storage(kind));
+    source_import integer;
+    t record;
+BEGIN
+    PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
+    UPDATE profiles.attribute_config c SET stored = false
+    WHERE c.kind = _unstore_attribute.kind AND c.attribute = _unstore_attribute.attribute
+    RETURNING c.import_id INTO source_import;
+    PERFORM profiles._replace_view(kind);
+    IF NOT EXISTS (SELECT FROM profiles.attribute_config c WHERE c.import_id = source_import AND c.stored) THEN
+        FOR t IN SELECT g.tgname, g.tgrelid::regclass AS relation FROM pg_trigger g
+                 WHERE g.tgfoid IN ('profiles._lock_import'::regproc, 'profiles._fill_stored'::regproc, 'profiles._copy_stored'::regproc)
+                   AND encode(g.tgargs, 'escape') = format('%s\000', source_import)
+                 ORDER BY g.tgrelid, g.tgname
+        LOOP
+            PERFORM profiles._ddl(format('DROP TRIGGER %I ON %s', t.tgname, t.relation));
+        END LOOP;
+    END IF;
+    PERFORM profiles._ddl(format('ALTER TABLE %s DROP COLUMN %I', storage, attribute));
+END
+$$;
+COMMENT ON FUNCTION profiles._unstore_attribute(text, text) IS 'Internal: takes the copy of a custom attribute away, and with it the index.';
 
 -- what is there
 

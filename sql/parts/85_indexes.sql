@@ -17,12 +17,19 @@ BEGIN
       AND (a.attname = attribute
            OR (a.attname LIKE 'last%' AND profiles._column_attribute(storage, a.attname) = attribute));
     IF NOT FOUND THEN
+        -- a custom one, which is stored once it is indexed
+        SELECT c.attribute INTO result FROM profiles.attribute_config c
+        WHERE c.kind = _index_column.kind AND c.attribute = _index_column.attribute;
+    END IF;
+    IF result IS NULL THEN
         RAISE undefined_column USING
             MESSAGE = format('"%s" is not a stored column of profiles.%s that can be indexed', attribute, profiles._relation(kind)),
             HINT = format('Columns are: %s.',
                           (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
                            WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped
-                             AND a.attname NOT IN ('key', 'profile', 'last_seen')));
+                             AND a.attname NOT IN ('key', 'profile', 'last_seen')) ||
+                          coalesce((SELECT ', ' || string_agg(c.attribute, ', ' ORDER BY c.import_id, c.position) FROM profiles.attribute_config c
+                                    WHERE c.kind = _index_column.kind AND NOT c.stored), ''));
     END IF;
     RETURN result;
 END
@@ -53,6 +60,10 @@ DECLARE
     column_name text := profiles._index_column(kind, attribute);
     found regclass := profiles._find_index(kind, column_name);
 BEGIN
+    IF EXISTS (SELECT FROM profiles.attribute_config c
+               WHERE c.kind = _index_profiles.kind AND c.attribute = column_name AND NOT c.stored) THEN
+        PERFORM profiles._store_attribute(kind, column_name);
+    END IF;
     IF found IS NULL THEN
         PERFORM profiles._ddl(format('CREATE INDEX ON profiles.%I (%I, last_seen DESC)', profiles._storage(kind), column_name));
         found := profiles._find_index(kind, column_name);
@@ -68,7 +79,7 @@ COMMENT ON FUNCTION profiles._index_profiles(oid, text, text) IS 'Internal: inde
 
 CREATE FUNCTION profiles.index_profiles(kind text, attribute text) RETURNS text
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. Undo: unindex_profiles.';
+COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. A custom attribute is copied beside the profiles for that, under a lock, and kept there up to date. Undo: unindex_profiles.';
 
 CREATE FUNCTION profiles._unindex_profiles(caller oid, kind text, attribute text) RETURNS void
     LANGUAGE plpgsql
@@ -83,6 +94,9 @@ BEGIN
             HINT = 'profiles.index_profiles() makes one.';
     END IF;
     PERFORM profiles._ddl(format('DROP INDEX %s', found));
+    PERFORM profiles._unstore_attribute(c.kind, c.attribute)
+    FROM profiles.attribute_config c
+    WHERE c.kind = _unindex_profiles.kind AND c.attribute = profiles._index_column(_unindex_profiles.kind, _unindex_profiles.attribute) AND c.stored;
 END
 $$;
 COMMENT ON FUNCTION profiles._unindex_profiles(oid, text, text) IS 'Internal: unindex_profiles.';

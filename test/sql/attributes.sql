@@ -242,6 +242,60 @@ END $$;
 SELECT attr.joins('SELECT user_id, last_seen FROM profiles.users') AS none, attr.joins('SELECT user_id, n4 FROM profiles.users') AS one,
        attr.joins('SELECT user_id, n4, nps FROM profiles.users') AS two;
 
+-- an index over an attribute and last_seen: the attribute is stored beside the profiles
+CREATE FUNCTION attr.by_index(query text, index_name text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+    RETURN plan::text LIKE '%' || index_name || '%' AND plan::text NOT LIKE '%"Sort"%';
+END $$;
+SELECT profiles.index_profiles('user', 'nothing');
+SELECT profiles.index_profiles('user', 'n4');
+SELECT profiles.index_profiles('user', 'n4');
+SELECT profiles.index_profiles('user', 'nps');
+SELECT profiles.index_profiles('user', 'price');
+SELECT profiles.index_profiles('account', 'employees');
+SET enable_seqscan = off;
+SELECT attr.by_index('SELECT * FROM profiles.users WHERE n4 = 7 ORDER BY last_seen DESC LIMIT 50', 'user_profile_n4_last_seen_idx') AS by_index;
+RESET enable_seqscan;
+SELECT attr.joins('SELECT user_id, n4, nps, price FROM profiles.users') AS joins_left;
+DROP VIEW attr.ours;
+CREATE VIEW attr.ours AS SELECT user_id, n4, nps, price FROM profiles.users;
+\set oracle '$$SELECT p.key, c.n4, (SELECT m.nps FROM attr.mails m WHERE lower(m.mail) = lower(p.user_email) ORDER BY -coalesce(m.at, 0), m.nps LIMIT 1), l.price FROM profiles.user_profile p LEFT JOIN attr.crm c ON c.uid = p.key LEFT JOIN attr.plans l ON l.plan = p.last_plan$$'
+SELECT attr.differ(:oracle) AS filled;
+UPDATE attr.crm SET n4 = n4 + 1 WHERE id % 3 = 0;
+DELETE FROM attr.crm WHERE id % 20 = 0;
+INSERT INTO attr.crm (uid, n4) VALUES ('late', 77);
+UPDATE attr.plans SET price = price + 1;
+DELETE FROM attr.mails WHERE nps % 20 = 0;
+SELECT count(*) FROM (SELECT user_id, n4 FROM profiles.users EXCEPT SELECT p.key, c.n4 FROM profiles.user_profile p LEFT JOIN attr.crm c ON c.uid = p.key) d;
+CALL profiles.sync('attr.crm');
+CALL profiles.sync('attr.plans');
+CALL profiles.sync('attr.mails');
+SELECT attr.differ(:oracle) AS synced;
+-- new users, users with another e-mail and plan, users that go, captured or computed anew
+INSERT INTO attr.events VALUES ('2026-04-01Z', 'late', NULL, 'USER6@example.org', 'p2'), ('2026-04-01Z', 'u6', NULL, 'user8@example.org', 'p1'),
+    ('2026-04-01Z', 'u7', NULL, 'user10@example.org', NULL);
+DELETE FROM attr.events WHERE user_id IN ('u8', 'u9');
+CALL profiles.refresh();
+SELECT attr.differ(:oracle) AS refreshed, (SELECT count(*) FROM profiles.verify()) AS unlike_events;
+SELECT user_id, n4, nps, price FROM profiles.users WHERE user_id IN ('late', 'u6', 'u7') ORDER BY 1;
+CALL profiles.rebuild();
+SELECT attr.differ(:oracle) AS rebuilt;
+SELECT profiles.alter_source('attr.events', mapping => '{"referrer": "plan"}');
+CALL profiles.rebuild();
+SELECT attr.differ(:oracle) AS rebuilt_again;
+-- and back
+SELECT profiles.unindex_profiles('user', 'nps');
+SELECT profiles.unindex_profiles('user', 'nps');
+SELECT attr.differ(:oracle) AS without_nps;
+SELECT attr.joins('SELECT user_id, n4, nps FROM profiles.users') AS joins_back;
+SELECT tgrelid::regclass, regexp_replace(tgname, '[0-9]+', 'n') AS trigger, count(*) FROM pg_trigger
+WHERE tgfoid IN ('profiles._lock_import'::regproc, 'profiles._fill_stored'::regproc, 'profiles._copy_stored'::regproc) AND tgrelid::regclass::text ~ '_profile$'
+GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT a.attname, col_description(a.attrelid, a.attnum) ~ '^Copy of a custom attribute' AS says_so FROM pg_attribute a
+WHERE a.attrelid = 'profiles.user_profile'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum;
+
 -- a dropped attribute reads NULL where it was; views, grants and comments survive
 CREATE ROLE profiles_reporting;
 GRANT USAGE ON SCHEMA profiles TO profiles_reporting;
@@ -252,6 +306,7 @@ SELECT profiles.drop_attributes('account', 'attr.crm');
 DROP TABLE attr.crm CASCADE;
 SELECT profiles.drop_attributes('user', 'attr.crm');
 SELECT count(*), count(n4), count(vip), count(nps) FROM profiles.users;
+SELECT count(*) AS copies_left FROM pg_attribute WHERE attrelid = 'profiles.user_profile'::regclass AND attname = 'n4' AND NOT attisdropped;
 SELECT count(*), count(n4) FROM attr.report;
 SELECT attname, format_type(atttypid, NULL), col_description(attrelid, attnum)
 FROM pg_attribute WHERE attrelid = 'profiles.users'::regclass AND attname IN ('n4', 'vip', 'nps') ORDER BY attnum;

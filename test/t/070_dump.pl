@@ -128,6 +128,7 @@ sub fill_database
 	run_as($owner, $db, q{CALL profiles.sync()});
 	run_as($owner, $db, q{
 		SELECT profiles.drop_attributes('user', 'team.old');
+		SELECT profiles.index_profiles('user', 'tier');
 		SELECT profiles.create_segment('gold_and_late', 'in_segment(''gold'') AND last_seen > ''2023-06-01''');
 		SELECT profiles.create_segment('some', 'account_id < ''a2''', 'account')});
 	run_as($owner, $db, q{

@@ -45,6 +45,11 @@ $node->safe_psql('postgres', q{
 	SELECT profiles.add_attributes('user', 'base', 'k', 'email', '{"a": "mail_a", "b": "mail_b"}', on_duplicate => 'last', order_by => 'id');
 	SELECT profiles.add_attributes('account', 'source', 'k', 'account_id', '{"a": "a"}', filter => 'b IS DISTINCT FROM ''out''');
 
+	-- some are indexed, and so stored beside the profiles
+	SELECT profiles.index_profiles('user', 'b');
+	SELECT profiles.index_profiles('user', 'mail_b');
+	SELECT profiles.index_profiles('account', 'a');
+
 	-- one of our own tables fails at a row
 	CREATE TABLE trap (op text, after int);
 	CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -156,6 +161,19 @@ $node->safe_psql('postgres', q{
 			COMMIT;
 			IF i % 50 = 0 THEN
 				CALL profiles.refresh();
+			END IF;
+			-- a user's e-mail changes, or all is computed anew
+			IF i % 70 = 0 THEN
+				INSERT INTO events VALUES (timestamptz '2026-04-01Z' + i * interval '1 s', 'u' || roll(60), NULL, 'm' || roll(70) || '@x.org');
+				CALL profiles.refresh();
+			END IF;
+			IF i % 400 = 0 THEN
+				CALL profiles.rebuild();
+			END IF;
+			IF i % 300 = 150 THEN
+				PERFORM profiles.unindex_profiles('user', 'mail_b');
+			ELSIF i % 300 = 0 THEN
+				PERFORM profiles.index_profiles('user', 'mail_b');
 			END IF;
 			import := 1 + roll(3);
 			src := CASE import WHEN 2 THEN 'public.base' ELSE 'public.source' END;
