@@ -674,7 +674,10 @@ DECLARE
     key text := profiles._profile_key(import.kind, import.profile_key);
     changed boolean := true;
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
+    -- data may be restored before configuration; it has the copy
+    IF profiles._stored_list(import.id, '%s', '') IS NULL THEN
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
         EXECUTE format('SELECT EXISTS (SELECT FROM new_rows p JOIN old_rows o ON o.key = p.key WHERE %s IS DISTINCT FROM %s)',
                        key, replace(key, 'p.', 'o.')) INTO changed;
     END IF;
@@ -697,6 +700,10 @@ AS $$
 DECLARE
     import profiles.import_config := (SELECT i FROM profiles.import_config i WHERE i.id = TG_ARGV[0]::integer);
 BEGIN
+    -- data may be restored before configuration; profiles have the copy
+    IF profiles._stored_list(import.id, '%s', '') IS NULL THEN
+        RETURN NULL;
+    END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', profiles._import_table(import.id));
     EXECUTE format('UPDATE profiles.%I p SET %s FROM %s c LEFT JOIN %s a ON a.key = c.key WHERE %s = c.key AND (%s)',
                    profiles._storage(import.kind), profiles._stored_list(import.id, '%s = a.%s', ', '),
