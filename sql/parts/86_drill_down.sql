@@ -221,7 +221,8 @@ CREATE FUNCTION profiles._events_view(source_id integer) RETURNS text
     RETURN 'profiles._events_' || source_id;
 COMMENT ON FUNCTION profiles._events_view(integer) IS 'Internal: name of the view of a source''s events.';
 
--- The view of one source's rows and whether they count, or why there is none. It
+-- The view of one source's rows and whether they count, or why there is none. What
+-- is no column of events has a name that no attribute and hardly a table has. It
 -- has no condition, since PostgreSQL merges parts of a UNION ALL in the order of
 -- their indexes only if they have none.
 CREATE FUNCTION profiles._make_events_view(source profiles.source_config, column_names text[], keys text[]) RETURNS text
@@ -257,7 +258,7 @@ BEGIN
         apart := EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = events AND a.atttypid = 'jsonb'::regtype AND NOT a.attisdropped)
                  AND NOT EXISTS (SELECT FROM jsonb_each(definition) c WHERE c.value ->> 'expression' ~ '\.\*');
         seen_at := definition -> 'seen_at' ->> 'expression';
-        SELECT string_agg(format('%s AS %I', CASE WHEN apart AND NOT n.is_key THEN format('s.%I', n.column_name) ELSE n.target END,
+        SELECT string_agg(format('%s AS %I', CASE WHEN apart AND NOT n.is_key THEN format('"profiles row".%I', n.column_name) ELSE n.target END,
                                  n.column_name), ', ' ORDER BY n.position),
                string_agg(format('%s AS %I', n.target, n.column_name), ', ' ORDER BY n.position) FILTER (WHERE NOT n.is_key)
           INTO targets, apart_targets
@@ -292,9 +293,9 @@ BEGIN
           WHERE r.oid = events;
 
         PERFORM profiles._ddl(format(
-            'CREATE OR REPLACE VIEW %s WITH (security_invoker = %s) AS SELECT %s AS keep, %s FROM %s AS %I%s',
-            view_name, source.rls = 'invoker', CASE WHEN apart THEN 's.keep' ELSE condition END, targets, events, relation_name,
-            CASE WHEN apart THEN format(', LATERAL (SELECT %s, %s AS keep FROM (SELECT %s OFFSET 0) AS %I) AS s',
+            'CREATE OR REPLACE VIEW %s WITH (security_invoker = %s) AS SELECT %s AS "profiles counts", %s FROM %s AS %I%s',
+            view_name, source.rls = 'invoker', CASE WHEN apart THEN '"profiles row"."profiles counts"' ELSE condition END, targets, events, relation_name,
+            CASE WHEN apart THEN format(', LATERAL (SELECT %s, %s AS "profiles counts" FROM (SELECT %s OFFSET 0) AS %I) AS "profiles row"',
                                         apart_targets, condition, row_columns, relation_name) END));
         IF NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = source_view),
                            (SELECT relowner FROM pg_class WHERE oid = 'profiles.source_config'::regclass), 'USAGE') THEN
@@ -359,13 +360,13 @@ BEGIN
         END IF;
     END LOOP;
     IF branches = '{}' THEN
-        branches := ARRAY['SELECT false AS keep, ' || (SELECT string_agg(format('NULL::%s AS %I', coalesce(c.type, 'text'), u.name), ', ' ORDER BY u.position)
+        branches := ARRAY['SELECT false AS "profiles counts", ' || (SELECT string_agg(format('NULL::%s AS %I', coalesce(c.type, 'text'), u.name), ', ' ORDER BY u.position)
                                         FROM unnest(column_names) WITH ORDINALITY AS u (name, position)
                                         LEFT JOIN profiles._event_columns() c ON c.column_name = u.name)];
     END IF;
     added := relation IS NULL OR cardinality(column_names) > (SELECT count(*) FROM pg_attribute
                                                               WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped);
-    PERFORM profiles._ddl(format('CREATE OR REPLACE VIEW profiles.events AS SELECT %s FROM (%s) e WHERE e.keep',
+    PERFORM profiles._ddl(format('CREATE OR REPLACE VIEW profiles.events AS SELECT %s FROM (%s) e WHERE e."profiles counts"',
                                  (SELECT string_agg(format('e.%I', u.name), ', ' ORDER BY u.position)
                                   FROM unnest(column_names) WITH ORDINALITY AS u (name, position)),
                                  array_to_string(branches, ' UNION ALL ')));

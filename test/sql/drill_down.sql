@@ -306,6 +306,28 @@ SELECT (SELECT count(*) FROM profiles.events) AS events, (SELECT count(*) FROM p
        (SELECT count(*) FROM profiles.user_sessions('u1')) AS user_sessions, (SELECT count(*) FROM profiles.account_users('a1')) AS users;
 SELECT relname AS left_behind FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '^_events_';
 
+-- names that are awkward, and rows that are looked at as a whole
+CREATE TABLE web.s ("order" text, keep text, e jsonb, ts timestamptz, "a b" jsonb);
+INSERT INTO web.s VALUES ('o1', 'k1', '{"x": 1}', '2026-07-01Z', '["rage_tap"]'), ('o1', 'k2', '[2]', '2026-07-02Z', '7'), ('o2', NULL, NULL, '2026-07-03Z', NULL);
+SELECT profiles.add_source('web.s', capture => 'none', mapping => '{"user_id": "\"order\"", "keep": "keep", "e": "e", "s": "s.e -> ''x''", "id": "keep", "nth": "e ->> 0",
+    "type": "''action''::text", "frustration": "\"a b\"", "user.id": "keep || ''%s''"}', filter => 's.ts > ''2000-01-01Z''');
+SELECT user_id, keep, e, s, id, nth, attribute_user_id, frustrations FROM profiles.events WHERE source = 'web.s' ORDER BY seen_at;
+CREATE FUNCTION web.whole(r web.s) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT r.keep || r.e::text';
+SELECT profiles.alter_source('web.s', mapping => '{"s": "web.whole(s)"}');
+SELECT user_id, keep, e, s, frustrations FROM profiles.events WHERE source = 'web.s' ORDER BY seen_at;
+SELECT session_id, frustrations FROM profiles.user_sessions('o1');
+SELECT profiles.drop_source('web.s');
+-- one session in two tables
+CREATE TABLE web.pages (user_id text, session_id text, ts timestamptz, page text, view_id text);
+CREATE TABLE web.clicked (user_id text, session_id text, ts timestamptz, action text, event_id text);
+INSERT INTO web.pages VALUES ('p1', 'both', '2026-07-01 10:00Z', '/in', '1'), ('p1', 'both', '2026-07-01 10:05Z', '/out', '2');
+INSERT INTO web.clicked VALUES ('p1', 'both', '2026-07-01 10:01Z', 'Go', '1'), ('p1', 'both', '2026-07-01 10:09Z', 'Stop', '2');
+SELECT profiles.add_source('web.pages', capture => 'none'), profiles.add_source('web.clicked', capture => 'none');
+SELECT session_id, user_id, duration, views, actions, entry_page, exit_page, events FROM profiles.sessions;
+SELECT session_id, duration, views, actions, entry_page, exit_page, events FROM profiles.user_sessions('p1');
+SELECT source, type, page, action FROM profiles.session_events('both');
+SELECT profiles.drop_source('web.pages'), profiles.drop_source('web.clicked');
+
 --
 -- Whose rights
 --
