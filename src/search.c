@@ -138,7 +138,7 @@ static const struct
 	const char *sql;
 	Oid			types[4];
 } statements[STATEMENTS] = {
-	[GET_FREQUENCY] = {"SELECT t.people::float8, t.attributes::float8 FROM profiles.%1$s_search_stat t WHERE t.word = $1", {TEXTOID}},
+	[GET_FREQUENCY] = {"SELECT t.people::float8, t.attributes::float8, t.names::float8 FROM profiles.%1$s_search_stat t WHERE t.word = $1", {TEXTOID}},
 	[GET_RANGE] = {"SELECT coalesce(sum(t.people), 0)::float8, coalesce(sum(t.attributes), 0)::float8 "
 	"FROM profiles.%1$s_search_stat t WHERE t.word >= $1 AND t.word < $2", {TEXTOID, TEXTOID}},
 	[GET_BY_INDEX] = {SELECT_VECTORS "s.search @@ $1", {TSQUERYOID}},
@@ -532,9 +532,10 @@ add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Ter
  * Scores the rows of the last fetch: key, vectors and, of a walk, last_seen.
  * To take a name and an address apart takes less time than to fetch what became of
  * them; so a walk has these in place of vectors if attributes don't matter.
+ * Counts those whose words are met at good levels only.
  */
 static void
-take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool walk, int *exact)
+take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool walk, uint16 good, int *best)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "search row", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(row_context);
@@ -567,8 +568,8 @@ take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool w
 		if (walk)
 			seen = DatumGetTimestampTz(column(i, 4, &isnull[0]));
 		add_candidate(search, key, points, levels, correction, query, walk ? &seen : NULL);
-		if (levels == 1 << LEVEL_EXACT)
-			(*exact)++;
+		if ((levels & ~good) == 0)
+			(*best)++;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(row_context);
@@ -579,7 +580,7 @@ static void
 take_all(Search *search, Statement statement, Datum *values, const SearchQuery *query, int where, Tier tier)
 {
 	Portal		portal = SPI_cursor_open(NULL, plan_of(search->kind, statement), values, NULL, true);
-	int			exact = 0;
+	int			best = 0;
 	uint64		fetched;
 
 	do
@@ -587,7 +588,7 @@ take_all(Search *search, Statement statement, Datum *values, const SearchQuery *
 		CHECK_FOR_INTERRUPTS();
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
 		fetched = SPI_processed;
-		take_rows(search, query, where, tier, false, &exact);
+		take_rows(search, query, where, tier, false, 0, &best);
 		SPI_freetuptable(SPI_tuptable);
 	} while (fetched > 0);
 	SPI_cursor_close(portal);
@@ -702,9 +703,12 @@ apply_filter(Search *search)
 
 /* ---------- estimates ---------- */
 
-/* How many have a term in name or e-mail, about; adds to attributes how many there. */
+/*
+ * How many have a term in name or e-mail, about.  Adds to attributes how many there,
+ * and to names how many have the very word in the name.
+ */
 static double
-term_frequency(Search *search, const Term *term, bool exact, double *attributes)
+term_frequency(Search *search, const Term *term, bool exact, double *attributes, double *names)
 {
 	int			len = term->len;
 	bool		address = term->lexeme[0] == '<';
@@ -748,6 +752,8 @@ term_frequency(Search *search, const Term *term, bool exact, double *attributes)
 		result = DatumGetFloat8(column(0, 1, &isnull));
 		if (attributes != NULL)
 			*attributes += DatumGetFloat8(column(0, 2, &isnull));
+		if (names != NULL && exact)
+			*names += DatumGetFloat8(column(0, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return result * share;
@@ -761,7 +767,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 
 	for (int i = 0; i < word->nleaves; i++)
 	{
-		double		f = term_frequency(search, &word->leaves[i], false, NULL);
+		double		f = term_frequency(search, &word->leaves[i], false, NULL, NULL);
 
 		if (best == NULL || f < *frequency)
 		{
@@ -803,7 +809,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 	{
 		add_alternative(key, &word->terms[i], false);
 		key->people += term_frequency(search, &word->terms[i], false,
-									  where & IN_ATTRIBUTES ? &key->attributes : NULL);
+									  where & IN_ATTRIBUTES ? &key->attributes : NULL, NULL);
 	}
 	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
 		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
@@ -819,7 +825,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 
 		for (int i = 0; i < word->nall; i++)
 		{
-			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, NULL);
+			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, NULL, NULL);
 
 			if (best < 0 || people < least)
 			{
@@ -858,7 +864,7 @@ typedef struct IndexPlan
 } IndexPlan;
 
 /* What things take, in about microseconds. */
-#define CHEAP			10000	/* no more is tried to do better */
+#define CHEAP			4000	/* no more is tried to do better */
 #define COST_POSTING	0.4		/* one who has a word, found in the index */
 #define COST_FETCHED	7		/* who meets what went into the index */
 #define COST_WALKED		5
@@ -976,40 +982,49 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	}
 }
 
-/* Who has the very words: a part of what a prefix brings.  False if they are many. */
-static bool
-take_exact(Search *search, const SearchQuery *query, int where, Tier tier, double *people)
+/*
+ * Who is called by the very words: a part of what a prefix brings.  Returns how
+ * many are still to be found, about: 0 if all have been, or there are hardly any.
+ */
+static double
+take_exact(Search *search, const SearchQuery *query, int where, Tier tier)
 {
+	double		total = Max(search->people, 1);
+	double		people = total;
+	double		names = total;
+	double		cost;
 	StringInfoData s;
 	Datum		value;
 
 	initStringInfo(&s);
-	*people = search->people;
 	for (int i = 0; i < query->nwords; i++)
 	{
-		const Term *term = &query->words[i].terms[0];
+		Term		term = query->words[i].terms[0];
+		double		named = 0;
 
-		*people = Min(*people, term_frequency(search, term, true, NULL));
+		people *= Min(term_frequency(search, &term, true, NULL, &named) / total, 1);
+		names *= Min(named / total, 1);
+		term.prefix = false;
 		if (i > 0)
 			appendStringInfoString(&s, " & ");
-		{
-			Term		copy = *term;
-
-			copy.prefix = false;
-			people_append_term(&s, &copy);
-		}
+		people_append_term(&s, &term);
 	}
-	if (*people > search->few)
-		return false;
+	cost = people * COST_FETCHED;
+	if (cost > CHEAP && cost > search->max * total / Max(names, 0.001) * COST_WALKED)
+		return names;
+	if (cost > CHEAP && names < 1)
+		return 0;
 	value = parse_query(s.data);
 	take_all(search, GET_BY_INDEX, &value, query, where, tier);
-	return true;
+	apply_filter(search);
+	return 0;
 }
 
 /*
  * Newest first.  Returns whether it found enough, or has seen all; most is how
- * many profiles it may look at, and exact how many have the very words, about,
- * or 0 if these have been found already.
+ * many profiles it may look at, and exact how many are called by the very words,
+ * about, or 0 if these have been found already.  It ends when enough are found that
+ * nobody can rank before, or enough of any rank after a while.
  */
 static bool
 walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, double exact)
@@ -1018,9 +1033,11 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, d
 	Portal		portal;
 	Datum		values[1];
 	int			walked = 0;
-	int			nexact = 0;
+	int			nbest = 0;
 	int			before = search->nfound;
-	int			for_exact = WALK_LEAST;
+	int			least = WALK_LEAST;
+	int			fetch = 50;
+	uint16		good = 1 << LEVEL_EXACT;
 	bool		all = false;
 
 	if (search->filter == NULL)
@@ -1044,22 +1061,31 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, d
 		values[0] = Int64GetDatum(most);
 	}
 	if (exact > 0)
-		for_exact = Max(for_exact, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
+		least = Max(least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
+	else
+		good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED;
+	if (tier != TIER_WORDS)
+		good = ~0;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (query->words[i].compound || query->words[i].address)
+			good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_ADDRESS;
+	}
 	portal = SPI_cursor_open(NULL, plan, values, NULL, true);
 	for (;;)
 	{
 		int			found;
 
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		SPI_cursor_fetch(portal, true, fetch);
 		walked += SPI_processed;
-		all = SPI_processed < FETCH_ROWS;
-		take_rows(search, query, where, tier, true, &nexact);
+		all = SPI_processed < fetch;
+		take_rows(search, query, where, tier, true, good, &nbest);
 		SPI_freetuptable(SPI_tuptable);
 		found = search->nfound - before;
-		if (all || walked >= most || nexact >= search->max ||
-			(found >= search->max && walked >= for_exact))
+		if (all || walked >= most || nbest >= search->max || (found >= search->max && walked >= least))
 			break;
+		fetch = Min(2 * fetch, FETCH_ROWS);
 	}
 	SPI_cursor_close(portal);
 	return search->nfound >= search->max || (all && search->filter == NULL);
@@ -1098,11 +1124,8 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 		return;
 	else
 	{
-		if (where == (IN_TERMS | IN_LEAVES) && take_exact(search, query, where, tier, &exact))
-		{
-			exact = 0;
-			apply_filter(search);
-		}
+		if (where == (IN_TERMS | IN_LEAVES))
+			exact = take_exact(search, query, where, tier);
 		/* words may exclude each other: no further than the index would take */
 		if (!walk(search, query, where, tier, (int) Min(Max(5 * walk_rows, WALK_LEAST), Min(plan.cost / walked, WALK_MOST)), exact))
 			take_by_index(search, query, keys, &plan, where, tier);
@@ -1437,7 +1460,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	{
 		Term		all = {"", 0};
 
-		search.people = term_frequency(&search, &all, true, NULL);
+		search.people = term_frequency(&search, &all, true, NULL, NULL);
 		search.few = Max(FEW_LEAST, sqrt(search.people * search.max));
 	}
 	MemoryContextSwitchTo(context);

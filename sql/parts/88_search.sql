@@ -126,7 +126,7 @@ BEGIN
         EXECUTE format('DROP TABLE IF EXISTS profiles.%I, profiles.%I, profiles.%I', kind || '_search', kind || '_word', kind || '_search_stat');
         EXECUTE format('CREATE TABLE profiles.%I (key text PRIMARY KEY, search tsvector NOT NULL, attributes tsvector NOT NULL)', kind || '_search');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, keys integer[] NOT NULL)', kind || '_word');
-        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL)',
+        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, names integer NOT NULL, attributes integer NOT NULL)',
                        kind || '_search_stat');
         -- statistics of our own are better, see _search_statistics
         EXECUTE format('ALTER TABLE profiles.%I ALTER search SET STATISTICS 0, ALTER attributes SET STATISTICS 0', kind || '_search');
@@ -148,6 +148,7 @@ BEGIN
                 ('_search_stat', NULL, 'Internal: how frequent words are that search finds a %s by, from a sample.'),
                 ('_search_stat', 'word', 'The word, or the beginning of an address; empty: all.'),
                 ('_search_stat', 'people', 'How many have it in name or e-mail, about.'),
+                ('_search_stat', 'names', 'Of these, how many in the name, about.'),
                 ('_search_stat', 'attributes', 'How many have it in other attributes, about.')) AS c (suffix, column_name, description)
         LOOP
             EXECUTE format('COMMENT ON %s profiles.%I%s IS %L', CASE WHEN r.column_name IS NULL THEN 'TABLE' ELSE 'COLUMN' END,
@@ -259,16 +260,17 @@ BEGIN
     share := least(1, sample / greatest(people, 1)::double precision);
     EXECUTE format('DELETE FROM profiles.%I', kind || '_search_stat');
     EXECUTE format($query$
-        INSERT INTO profiles.%1$I (word, people, attributes)
-        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.attributes) / $1)::integer
+        INSERT INTO profiles.%1$I (word, people, names, attributes)
+        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.names) / $1)::integer, (sum(l.attributes) / $1)::integer
         FROM (SELECT s.search, s.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0)) s
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN u.lexeme LIKE '<%%' THEN left(u.lexeme, 5) ELSE u.lexeme END COLLATE "C" AS word, 1 AS people, 0 AS attributes
+            SELECT CASE WHEN u.lexeme LIKE '<%%' THEN left(u.lexeme, 5) ELSE u.lexeme END COLLATE "C" AS word,
+                   1 AS people, ('A' = ANY (u.weights))::integer AS names, 0 AS attributes
             FROM unnest(s.search) u
             UNION ALL
-            SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u) l
+            SELECT u.lexeme COLLATE "C", 0, 0, 1 FROM unnest(s.attributes) u) l
         GROUP BY l.word HAVING count(*) > 1
-        UNION ALL SELECT '', $2, 0 $query$, kind || '_search_stat', kind || '_search')
+        UNION ALL SELECT '', $2, $2, 0 $query$, kind || '_search_stat', kind || '_search')
     USING share, people;
     EXECUTE format('DELETE FROM profiles.%I w WHERE NOT EXISTS (SELECT FROM profiles.%I t WHERE t.word = w.word AND t.people > 0) '
                    'AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.search @@ profiles._lexeme_query(w.word))',

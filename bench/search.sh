@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# search.sh: measures search_users beside its peers on the same people in one run:
+# plain full text search (GIN, configuration simple), pg_trgm, RUM, and a walk that is
+# left to the planner. Prints tables. Usage:
+#   bench/search.sh [people] | tee -a out
+# RUM is Debian's postgresql-15-rum, left out where it can't be had.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+
+people=${1:-100000}
+
+need_packages
+rum=postgresql-$pg_major-rum
+dpkg-query -W "$rum" >/dev/null 2>&1 || as_root apt-get install -qq "$rum" >/dev/null 2>&1 || true
+make_scratch
+trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
+copy_source
+copy_postgresql
+build_and_install
+cd "$scratch/source"
+
+as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C.UTF-8 -A trust >/dev/null
+as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
+    -c shared_buffers=${SHARED_BUFFERS:-3GB} -c maintenance_work_mem=1GB -c max_wal_size=16GB -c checkpoint_timeout=1h \
+    -c max_parallel_workers_per_gather=0 -c autovacuum=off -c fsync=off -c jit=off" start
+export PGHOST=$scratch PGUSER=bench PGDATABASE=postgres
+sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+# seconds of a statement
+seconds() { printf '%s\n' '\timing on' "$1" | sql 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1 | awk '{ printf "%.1f", $1 / 1000 }'; }
+
+say "making $people people"
+sql -c "CREATE EXTENSION profiles; CREATE EXTENSION pg_trgm"
+sql -c "CREATE EXTENSION rum" 2>/dev/null || rum=
+sql -v people="$people" -f bench/people.sql -f bench/search.sql >/dev/null
+sql -c "CREATE TABLE bench.events AS SELECT seen AS ts, 'u' || id AS user_id, name AS user_name, email AS user_email, 's' || id AS session_id, city, browser AS browser_name, plan FROM bench.people" \
+    -c "SELECT profiles.add_source('bench.events', mapping => '{\"name\": \"user_name\", \"email\": \"user_email\", \"session\": \"session_id\", \"geo.city\": \"city\", \"browser.name\": \"browser_name\", \"plan\": \"plan\"}')" >/dev/null 2>&1
+rebuild=$(seconds "CALL profiles.rebuild('user');")
+sql -c "ALTER TABLE bench.people ADD person tsvector, ADD doc tsvector, ADD folded text, ADD rdoc tsvector;
+        UPDATE bench.people SET person = profiles.people_tsvector(name, email), doc = to_tsvector('simple', name || ' ' || email),
+            folded = lower(name || ' ' || email), rdoc = to_tsvector('simple', name || ' ' || email)" \
+    -c "VACUUM FULL bench.people" -c "CREATE INDEX ON bench.people (seen)"
+echo
+echo "| index | seconds to build | MB |"
+echo "|---|---|---|"
+index() { # name, definition
+    local t
+    t=$(seconds "CREATE INDEX $1 ON bench.people USING $2;")
+    echo "| $1 | $t | $(sql -c "SELECT pg_relation_size('bench.$1') / 1048576") |"
+}
+index people_person "gin (person)"
+index people_doc "gin (doc)"
+index people_folded "gin (folded gin_trgm_ops)"
+[ -z "$rum" ] || index people_rdoc "rum (rdoc rum_tsvector_ops)"
+echo "| profiles: search, attributes, dictionary | in the first rebuild, $rebuild | $(sql -c "SELECT sum(pg_relation_size(indexrelid)) / 1048576 FROM pg_index WHERE indrelid::regclass::text IN ('profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat') AND NOT indisprimary") |"
+echo "| profiles: their tables and primary keys | | $(sql -c "SELECT round(sum(pg_table_size(t) + pg_relation_size(t || '_pkey')) / 1048576) FROM unnest(ARRAY['profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat']) AS t") |"
+sql -c "VACUUM ANALYZE"
+# warm
+sql -c "SELECT count(*), sum(length(profile::text)) FROM profiles.user_profile" -c "SELECT sum(length(search)) FROM profiles.user_search" -c "SELECT sum(length(person) + length(doc)) FROM bench.people" >/dev/null
+
+for way in search_users 'plain walk' 'GIN simple' pg_trgm ${rum:+RUM} 'primary key'; do
+    sql -c "SET statement_timeout = 0" -c "CALL bench.measure('$way')"
+done
+echo
+echo "Milliseconds, p50 / p95, and how often who was wanted (or anybody) was found, top 20:"
+echo
+sql -F ' | ' -c "
+    SELECT '| ' || substr(class, 3), max(n),
+           max(cell) FILTER (WHERE way = 'search_users'), max(cell) FILTER (WHERE way = 'plain walk'), max(cell) FILTER (WHERE way = 'GIN simple'),
+           max(cell) FILTER (WHERE way = 'pg_trgm'), max(cell) FILTER (WHERE way = 'RUM'), max(cell) FILTER (WHERE way = 'primary key') || ' |'
+    FROM (SELECT way, class, count(*) AS n, format('%s / %s, %s %%', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2),
+                 round(percentile_cont(0.95) WITHIN GROUP (ORDER BY ms)::numeric, 2), round(100.0 * count(*) FILTER (WHERE found) / count(*))) AS cell
+          FROM bench.result GROUP BY way, class) c
+    GROUP BY class ORDER BY class" | sed '1i | class | queries | search_users | plain walk | GIN simple | pg_trgm | RUM | primary key |\n|---|---|---|---|---|---|---|---|' | sed 's/ | *$/ |/'
+echo
+echo "slowest of search_users: $(sql -c "SELECT string_agg(format('%s (%s ms)', query, round(ms::numeric, 1)), ', ') FROM (SELECT * FROM bench.result WHERE way = 'search_users' ORDER BY ms DESC LIMIT 6) r")"
+
+# users seen again: with search's triggers, and without
+sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT ts + interval '1 hour', user_id, user_name, user_email, session_id, city, browser_name, plan FROM bench.events WHERE hashtext(user_id) % 5 = 0" >/dev/null
+sql -c "SELECT pg_stat_reset()" >/dev/null
+with=$(seconds "CALL profiles.refresh('user');")
+sql -c "SELECT pg_stat_force_next_flush()" >/dev/null
+updated=$(sql -c "SELECT format('profiles: %s updates; search: %s inserts, %s updates, %s HOT', p.n_tup_upd, s.n_tup_ins, s.n_tup_upd, s.n_tup_hot_upd) FROM pg_stat_user_tables p, pg_stat_user_tables s WHERE p.relname = 'user_profile' AND s.relname = 'user_search'")
+sql -c "ALTER TABLE profiles.user_profile DISABLE TRIGGER USER" \
+    -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT ts + interval '2 hours', user_id, user_name, user_email, session_id, city, browser_name, plan FROM bench.events WHERE hashtext(user_id) % 5 = 0 AND ts < (SELECT max(seen) FROM bench.people)" >/dev/null
+sql -c "VACUUM profiles.user_profile" -c "VACUUM profiles.user_pending"
+without=$(seconds "CALL profiles.refresh('user');")
+sql -c "ALTER TABLE profiles.user_profile ENABLE TRIGGER USER"
+echo
+echo "refresh of a fifth of the users seen again: $with s, without search's triggers $without s ($updated)"
+printf '%s, %s, %s cores, %s, %s people\n' "$(date -u +%Y-%m-%d)" "$("$bindir/postgres" --version)" "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$people"
