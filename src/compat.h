@@ -66,4 +66,11 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
+/* 18 dropped the argument that says that a query is run once. */
+#if PG_VERSION_NUM >= 180000
+#define PROFILES_EXECUTOR_RUN(query) ExecutorRun((query), ForwardScanDirection, 0)
+#else
+#define PROFILES_EXECUTOR_RUN(query) ExecutorRun((query), ForwardScanDirection, 0, true)
+#endif
+
 #endif							/* PROFILES_COMPAT_H */

@@ -15,17 +15,20 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
-#include "executor/spi.h"
+#include "compat.h"
+#include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteHandler.h"
 #include "tcop/dest.h"
+#include "tcop/tcopprot.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 #include "utils/varlena.h"
@@ -125,6 +128,41 @@ view_entry(List *targets, const char *name)
 
 /* ---------- the query that reads ---------- */
 
+/*
+ * A column as text.  A type that its owner may have given a cast is printed, since
+ * the cast would run with the rights of the adder.
+ */
+static char *
+column_text(Relation relation, AttrNumber number)
+{
+	Oid			type = getBaseType(TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid);
+	const char *column = quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(relation), number - 1)->attname));
+	const char *print = NULL;
+
+	if (OidIsValid(get_element_type(type)))
+		print = "array_out";
+	else
+	{
+		switch (get_typtype(type))
+		{
+			case TYPTYPE_ENUM:
+				print = "enum_out";
+				break;
+			case TYPTYPE_COMPOSITE:
+				print = "record_out";
+				break;
+			case TYPTYPE_RANGE:
+				print = "range_out";
+				break;
+			case TYPTYPE_MULTIRANGE:
+				print = "multirange_out";
+				break;
+		}
+	}
+	return print == NULL ? psprintf("(s.%s)::pg_catalog.text", column)
+		: psprintf("pg_catalog.textin(pg_catalog.%s(s.%s))", print, column);
+}
+
 /* Opens the reference table that a name stands for now. */
 static Relation
 open_source(const char *name)
@@ -180,27 +218,35 @@ reading_query(List *targets, TupleDesc tupdesc, const char *on_duplicate, bool l
 	char	   *source_key = view_entry(targets, "source_key");
 	char	   *filter = view_entry(targets, "filter");
 	char	   *order_by = view_entry(targets, "order_by");
+	bool		ordered = strcmp(on_duplicate, "error") != 0;
 	Relation	relation;
 	StringInfoData sql;
 
-	if (source == NULL || source_key == NULL)
-		elog(ERROR, "the view of an import is damaged");
+	/* its owner may have changed it */
+	if (source == NULL || source_key == NULL || (ordered && order_by == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("the view of an import is not what profiles made it"),
+				 errhint("Remove its attributes with profiles.drop_attributes(), and add them anew.")));
+	if (TupleDescAttr(tupdesc, 0)->atttypid != TEXTOID)
+		elog(ERROR, "the key of an import is text");
 	relation = open_source(source);
 	initStringInfo(&sql);
-	(void) find_column(relation, source, source_key);
 	appendStringInfo(&sql, lower_keys
-					 ? "SELECT pg_catalog.lower((s.%s)::pg_catalog.text COLLATE pg_catalog.\"default\") AS key"
-					 : "SELECT (s.%s)::pg_catalog.text COLLATE pg_catalog.\"default\" AS key",
-					 quote_identifier(source_key));
+					 ? "SELECT pg_catalog.lower(%s COLLATE pg_catalog.\"default\") AS key"
+					 : "SELECT %s COLLATE pg_catalog.\"default\" AS key",
+					 column_text(relation, find_column(relation, source, source_key)));
 	for (int i = 1; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
 		char	   *column = view_entry(targets, psprintf(ATTRIBUTE_PREFIX "%s", NameStr(attribute->attname)));
+		AttrNumber	number;
 		Oid			type;
 
 		if (column == NULL)
 			elog(ERROR, "the view of an import does not know attribute \"%s\"", NameStr(attribute->attname));
-		type = TupleDescAttr(RelationGetDescr(relation), find_column(relation, source, column) - 1)->atttypid;
+		number = find_column(relation, source, column);
+		type = TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid;
 		if (attribute_type(type) != attribute->atttypid)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -208,14 +254,16 @@ reading_query(List *targets, TupleDesc tupdesc, const char *on_duplicate, bool l
 							column, source, format_type_be(type), NameStr(attribute->attname),
 							format_type_be(attribute->atttypid)),
 					 errhint("Cast it back in a view of that name, or remove the attributes with profiles.drop_attributes() and add the column under another name.")));
-		appendStringInfo(&sql, ", (s.%s)::%s AS %s", quote_identifier(column),
-						 format_type_be_qualified(attribute->atttypid),
+		appendStringInfo(&sql, ", %s AS %s",
+						 attribute->atttypid == TEXTOID ? column_text(relation, number)
+						 : psprintf("(s.%s)::%s", quote_identifier(column),
+									format_type_be_qualified(attribute->atttypid)),
 						 quote_identifier(NameStr(attribute->attname)));
 	}
 	appendStringInfo(&sql, " FROM %s s", profiles_qualified_name(RelationGetRelid(relation)));
 	if (filter != NULL)
 		appendStringInfo(&sql, " WHERE %s", profiles_row_expression(relation, "s", filter, true));
-	if (strcmp(on_duplicate, "error") != 0)
+	if (ordered)
 	{
 		/* rows that tie are told apart by their values */
 		appendStringInfo(&sql, " ORDER BY 1, %s %s NULLS LAST",
@@ -291,6 +339,42 @@ import_done(DestReceiver *self)
 {
 }
 
+/*
+ * Runs the query that reads, as the adder.  It is analysed once, so that what is
+ * run is what was checked: the table's owner can put a view in its place, or a
+ * policy on it, whose functions would run with the rights of the adder.
+ */
+static void
+run_reading_query(const char *sql, const char *source, DestReceiver *receiver)
+{
+	RawStmt    *raw = linitial_node(RawStmt, pg_parse_query(sql));
+	Query	   *query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, sql, NULL, 0, NULL));
+	char	   *culprit = profiles_find_foreign_code(query, GetUserId());
+	QueryDesc  *desc;
+
+	if (culprit != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("reading %s would run %s, which role \"%s\" need not trust",
+						source, culprit, GetUserNameFromId(GetUserId(), false)),
+				 errhint("Views, policies and filters may call only what comes with PostgreSQL, or belongs to a superuser or a member of that role.")));
+
+	/*
+	 * The snapshot is taken now, when the tables are locked: to an older one a
+	 * table that was swapped in meanwhile looks empty.
+	 */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	desc = CreateQueryDesc(pg_plan_query(query, sql, CURSOR_OPT_PARALLEL_OK, NULL), sql,
+						   GetActiveSnapshot(), InvalidSnapshot, receiver, NULL, NULL, 0);
+	ExecutorStart(desc, 0);
+	PROFILES_EXECUTOR_RUN(desc);
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	PopActiveSnapshot();
+}
+
 /* _read_import(import_view regclass, on_duplicate text, lower_keys boolean, dry boolean) */
 Datum
 profiles_read_import(PG_FUNCTION_ARGS)
@@ -299,7 +383,6 @@ profiles_read_import(PG_FUNCTION_ARGS)
 	Oid			view = PG_GETARG_OID(0);
 	char	   *on_duplicate = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		dry = PG_GETARG_BOOL(3);
-	SPIExecuteOptions options = {0};
 	ImportReceiver receiver = {0};
 	ProfilesRole caller;
 	Relation	relation;
@@ -319,7 +402,6 @@ profiles_read_import(PG_FUNCTION_ARGS)
 	table_close(relation, NoLock);
 
 	caller = profiles_become_adder(role);
-	SPI_connect();
 	sql = reading_query(targets, rsinfo->setDesc, on_duplicate, PG_GETARG_BOOL(2));
 	if (dry)
 		sql = psprintf("%s LIMIT 0", sql);
@@ -332,16 +414,7 @@ profiles_read_import(PG_FUNCTION_ARGS)
 	receiver.one_per_key = strcmp(on_duplicate, "error") != 0;
 	receiver.context = CurrentMemoryContext;
 	memset(&last_read, 0, sizeof(last_read));
-	options.dest = &receiver.pub;
-
-	/*
-	 * Not read-only, so that the snapshot is taken now, when the table is locked:
-	 * to an older one a table that was swapped in meanwhile looks empty.
-	 */
-	options.read_only = false;
-	if (SPI_execute_extended(sql, &options) != SPI_OK_SELECT)
-		elog(ERROR, "reading an import failed");
-	SPI_finish();
+	run_reading_query(sql, view_entry(targets, "source"), &receiver.pub);
 	profiles_become_caller(caller);
 	return (Datum) 0;
 }

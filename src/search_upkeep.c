@@ -33,10 +33,10 @@
 PG_FUNCTION_INFO_V1(profiles_note_searched);
 PG_FUNCTION_INFO_V1(profiles_update_searched);
 
-/* Keys noted in this transaction, per kind; in a context of its own. */
+/* Keys noted in this transaction, per kind; in a context of their own. */
 static struct
 {
-	LocalTransactionId transaction;
+	LocalTransactionId transaction; /* whose they are; invalid if there are none */
 	MemoryContext context;
 	Datum	   *keys;
 	int			n;
@@ -77,9 +77,11 @@ profiles_note_searched(PG_FUNCTION_ARGS)
 	Datum		key;
 	MemoryContext old;
 
-	if (column <= 0)
-		elog(ERROR, "the table has no column \"key\"");
+	if (column <= 0 || SPI_gettypeid(trigger->tg_relation->rd_att, column) != TEXTOID)
+		elog(ERROR, "the table has no column \"key\" of type text");
 	key = SPI_getbinval(tuple, trigger->tg_relation->rd_att, column, &isnull);
+	if (isnull)
+		return PointerGetDatum(NULL);
 	if (noted[kind].transaction != PROFILES_MY_LXID)
 	{
 		/* the context went with the transaction that it was made in */
@@ -119,18 +121,22 @@ profiles_update_searched(PG_FUNCTION_ARGS)
 	Trigger    *trigger = ((TriggerData *) fcinfo->context)->tg_trigger;
 	int32		import = trigger->tgnargs > 1 ? pg_strtoint32(trigger->tgargs[1]) : 0;
 	ProfilesRole caller;
+	MemoryContext context;
 	Datum	   *keys;
 	int			n;
 
 	if (noted[kind].transaction != PROFILES_MY_LXID || noted[kind].n == 0)
 		return PointerGetDatum(NULL);
+	context = noted[kind].context;
 	keys = noted[kind].keys;
 	n = noted[kind].n;
-	/* what is noted from here on is for the next time */
-	noted[kind].keys = NULL;
-	noted[kind].n = noted[kind].size = 0;
+	/* what is noted from here on, by triggers on what is written here, is for the next time */
+	noted[kind].transaction = InvalidLocalTransactionId;
 	if (is_restore())
+	{
+		MemoryContextDelete(context);
 		return PointerGetDatum(NULL);
+	}
 
 	caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
 	SPI_connect();
@@ -148,6 +154,6 @@ profiles_update_searched(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	profiles_become_caller(caller);
-	MemoryContextReset(noted[kind].context);
+	MemoryContextDelete(context);
 	return PointerGetDatum(NULL);
 }

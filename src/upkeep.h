@@ -101,6 +101,9 @@ extern Oid	profiles_segment_view(const char *name, Oid namespace);
 extern Query *profiles_segment_query(Oid relid, Node *filter);
 extern void profiles_replace_segment(Oid view, Oid relid, Node *filter);
 
+/* trust.c */
+extern char *profiles_find_foreign_code(Query *query, Oid role);
+
 /* import.c */
 extern Query *profiles_import_query(List *entries);
 

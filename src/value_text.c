@@ -7,12 +7,17 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/transam.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "profile.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(profiles_value_text);
 
@@ -49,6 +54,26 @@ is_settings_free(Oid type, Oid function)
 	}
 }
 
+/*
+ * Does a cast's function count?  One that a role made whom the current user need
+ * not trust would gain that user's rights.
+ */
+static bool
+may_call_cast(Oid function)
+{
+	HeapTuple	tuple;
+	Oid			owner;
+
+	if (function < FirstNormalObjectId)
+		return true;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return is_member_of_role(owner, GetUserId());
+}
+
 /* Finds out how values of a type become text; what it keeps goes to context. */
 void
 profile_text_form_init(ProfileTextForm *form, Oid type, MemoryContext context)
@@ -70,7 +95,9 @@ profile_text_form_init(ProfileTextForm *form, Oid type, MemoryContext context)
 			return;
 		case COERCION_PATH_FUNC:
 			form->way = PROFILE_TEXT_CAST;
-			break;
+			if (may_call_cast(function))
+				break;
+			/* FALLTHROUGH */
 		default:
 			/* whatever type it is, it can be printed */
 			form->way = PROFILE_TEXT_OUTPUT;

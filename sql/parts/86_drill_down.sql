@@ -216,6 +216,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._view_functions(regclass) IS 'Internal: functions, operators and types in a view that are neither PostgreSQL''s nor ours.';
 
+CREATE FUNCTION profiles._foreign_code(view regclass) RETURNS text
+    AS 'MODULE_PATHNAME', 'profiles_foreign_code' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION profiles._foreign_code(regclass) IS 'Internal: a function or type in a view that its owner need not trust, NULL if there is none.';
+
 CREATE FUNCTION profiles._events_view(source_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN 'profiles._events_' || source_id;
@@ -299,7 +303,8 @@ BEGIN
                                         apart_targets, condition, row_columns, relation_name) END));
         IF NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = source_view),
                            (SELECT relowner FROM pg_class WHERE oid = 'profiles.source_config'::regclass), 'USAGE') THEN
-            objection := 'readers would run ' || profiles._view_functions(view_name::regclass) || ', which they need not trust';
+            objection := 'readers would run ' || coalesce(profiles._view_functions(view_name::regclass), profiles._foreign_code(view_name::regclass))
+                         || ', which they need not trust';
         END IF;
     END IF;
     IF objection IS NULL THEN
