@@ -26,6 +26,7 @@ OBJS = \
 	src/capture.o \
 	src/direct_fold.o \
 	src/event_index.o \
+	src/event_rows.o \
 	src/expression.o \
 	src/filter.o \
 	src/first_last.o \
@@ -47,6 +48,7 @@ OBJS = \
 	src/session.o \
 	src/search.o \
 	src/search_upkeep.o \
+	src/subjects.o \
 	src/text_node.o \
 	src/tokenizer.o \
 	src/trust.o \

@@ -1,0 +1,110 @@
+/*
+ * subjects.h
+ *		The subjects of a direct fold: which of their rows are first and last.
+ */
+#ifndef PROFILES_SUBJECTS_H
+#define PROFILES_SUBJECTS_H
+
+#include "event_rows.h"
+#include "profile.h"
+#include "profile_fold.h"
+
+#define NOT_KEPT	PG_UINT32_MAX
+#define ALL_HASHES	((uint64) PG_UINT32_MAX + 1)
+
+typedef struct Subject
+{
+	const char *key;			/* NULL: the place is free */
+	union
+	{
+		FoldState  *state;		/* while its events are offered */
+		uint32		shared[2];	/* before: further rows of its first, and its last
+								 * time; 0: none, NOT_KEPT: nobody knows which */
+	}			u;
+	uint32		hash;
+	uint16		key_len;
+	bool		is_open;		/* has it a state? */
+	bool		misses_rows;	/* were some of shared not kept? */
+	uint64		events;
+	TimestampTz first_at;
+	TimestampTz last_at;
+	RowPlace	first;
+	RowPlace	last;
+} Subject;
+
+/* A further row of a subject's first or last time; a list by numbers from 1. */
+typedef struct SharedRow
+{
+	RowPlace	place;
+	uint32		next;			/* 0: none */
+} SharedRow;
+
+/* Those whose hashes are in [hash_from, hash_to): an open-addressed table. */
+typedef struct Subjects
+{
+	MemoryContext parent;		/* of the table's own, and of shared */
+	MemoryContext context;
+	Subject    *places;
+	uint32		nplaces;		/* a power of two */
+	uint32		n;
+	uint64		hash_from;
+	uint64		hash_to;
+	Size		memory;			/* that the places may take; 0: any */
+	SharedRow  *shared;
+	uint32		nshared;
+	uint32		shared_capacity;
+	uint32		most_shared;
+} Subjects;
+
+/* The subject of a key, or the free place where it belongs. */
+static inline Subject *
+subjects_find(Subjects *subjects, uint32 hash, ProfileString key)
+{
+	uint32		mask = subjects->nplaces - 1;
+
+	for (uint32 i = hash & mask;; i = (i + 1) & mask)
+	{
+		Subject    *subject = &subjects->places[i];
+
+		if (subject->key == NULL ||
+			(subject->hash == hash && subject->key_len == key.len &&
+			 memcmp(subject->key, key.data, key.len) == 0))
+			return subject;
+	}
+}
+
+extern void subjects_init(Subjects *subjects, MemoryContext parent, Size memory);
+extern void subjects_begin(Subjects *subjects, uint64 hash_from, uint32 nplaces);
+extern void subjects_end(Subjects *subjects);
+extern void subjects_make_room(Subjects *subjects, uint32 more);
+extern void subjects_add(Subjects *subjects, Subject *place, uint32 hash, ProfileString key, TimestampTz at);
+extern void subjects_keep_shared(Subjects *subjects, uint32 *list, RowPlace place);
+
+/* Notes that a row of this time is at this place. */
+static inline void
+subjects_note(Subjects *subjects, Subject *subject, TimestampTz at, RowPlace place)
+{
+	if (subject->events++ == 0)
+	{
+		subject->first = subject->last = place;
+		return;
+	}
+	if (at == subject->first_at)
+		subjects_keep_shared(subjects, &subject->u.shared[0], place);
+	else if (at < subject->first_at)
+	{
+		subject->u.shared[0] = 0;
+		subject->first = place;
+		subject->first_at = at;
+	}
+	if (at == subject->last_at)
+		subjects_keep_shared(subjects, &subject->u.shared[1], place);
+	else if (at > subject->last_at)
+	{
+		subject->u.shared[1] = 0;
+		subject->last = place;
+		subject->last_at = at;
+	}
+}
+
+#endif							/* PROFILES_SUBJECTS_H */
