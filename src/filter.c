@@ -49,6 +49,7 @@ PG_FUNCTION_INFO_V1(profiles_filter);
 PG_FUNCTION_INFO_V1(profiles_in_segment);
 
 #define IN_SEGMENT	"in_segment"
+#define MAX_REFERENCES	1000	/* to segments, in a filter and the segments in it */
 
 /* Built-in functions of the current time: stable, and the same for everybody. */
 static const char *const time_functions[] = {
@@ -426,6 +427,7 @@ typedef struct Expansion
 	Oid			relation;		/* users or accounts */
 	Oid			function;		/* in_segment */
 	List	   *inside;			/* names of segments that are being expanded */
+	int			count;			/* of references so far */
 	bool		marked;			/* leave marks? */
 	const char *text;			/* what was typed, while the node is part of it */
 } Expansion;
@@ -495,7 +497,9 @@ profiles_segment_filter(Oid view, Oid *over)
 	}
 	/* its owner may have changed it */
 	if (rte == NULL || rte->rtekind != RTE_RELATION || query->jointree->quals == NULL ||
-		get_rel_namespace(rte->relid) != RelationGetNamespace(relation) || query->hasSubLinks)
+		(rte->relid != get_relname_relid("users", RelationGetNamespace(relation)) &&
+		 rte->relid != get_relname_relid("accounts", RelationGetNamespace(relation))) ||
+		query->hasSubLinks)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("view \"%s\" is not the view of a segment", RelationGetRelationName(relation)),
@@ -551,6 +555,13 @@ expand(Node *node, void *context)
 	if (!IsA(node, FuncExpr) || call->funcid != expansion->function)
 		return expression_tree_mutator(node, expand, context);
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	/* segments that refer twice to the next one would double it each time */
+	if (++expansion->count > MAX_REFERENCES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a filter refers to segments more than %d times", MAX_REFERENCES),
+				 errdetail("References within segments count each time.")));
 	name = segment_name(expansion, call);
 	foreach(lc, expansion->inside)
 		if (strcmp(lfirst(lc), name) == 0)
@@ -595,6 +606,7 @@ profiles_expand_segments(Node *filter, Oid relation, const char *text, const cha
 	expansion.relation = relation;
 	expansion.function = in_segment_function(relation);
 	expansion.inside = inside == NULL ? NIL : list_make1(pstrdup(inside));
+	expansion.count = 0;
 	expansion.marked = marked;
 	expansion.text = text;
 	return expand(filter, &expansion);

@@ -201,9 +201,11 @@ BEGIN
            OR EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = v.attname AND s.attgenerated = 's' AND NOT s.attisdropped) AS ours
     INTO taken
     FROM pg_attribute v WHERE v.attrelid = relation AND v.attname = name;
-    IF taken.ours THEN
+    -- columns of our tables that the views don't show, and those that every table has
+    IF taken.ours OR name IN ('key', 'profile') OR name IN (SELECT c.attname FROM pg_attribute c WHERE c.attrelid = storage AND c.attnum < 0) THEN
         RAISE duplicate_column USING
-            MESSAGE = format('profiles.%s has a column "%s" already', profiles._relation(kind), name),
+            MESSAGE = CASE WHEN taken.ours THEN format('profiles.%s has a column "%s" already', profiles._relation(kind), name)
+                           ELSE format('no attribute can be called "%s"', name) END,
             HINT = format('Give the attribute another name, as in attributes => %L.', jsonb_build_object(source_column, left('custom_' || name, 56)));
     ELSIF taken.type <> type THEN
         RAISE duplicate_column USING
@@ -500,6 +502,10 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS run.sqlstate = RETURNED_SQLSTATE, run.message = MESSAGE_TEXT, run.hint = PG_EXCEPTION_HINT;
         run.hint := nullif(run.hint, '');
+        -- the message of an error in data quotes the data
+        IF run.sqlstate LIKE '22%' THEN
+            run.message := regexp_replace(run.message, '".*"', '"..."');
+        END IF;
         RAISE WARNING 'could not sync %: %', import.source, run.message USING
             ERRCODE = run.sqlstate, HINT = coalesce(run.hint, 'The last good values stay. profiles.sync_runs has all errors.');
     END;

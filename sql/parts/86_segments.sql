@@ -41,7 +41,7 @@ AS $$
 BEGIN
     SELECT r.* INTO filter, columns, segments FROM profiles._read_segment(segment_view) r;
 EXCEPTION WHEN invalid_object_definition OR wrong_object_type OR feature_not_supported OR insufficient_privilege
-            OR undefined_object OR invalid_parameter_value OR invalid_recursion THEN
+            OR undefined_object OR invalid_parameter_value OR invalid_recursion OR program_limit_exceeded OR statement_too_complex THEN
     RETURN;
 END
 $$;
@@ -53,13 +53,22 @@ CREATE FUNCTION profiles._extend_segments(kind text) RETURNS void
 AS $$
 DECLARE
     c record;
+    extended boolean;
 BEGIN
     FOR c IN SELECT s.segment, to_regclass(profiles._segment_view(s.segment)) AS view
              FROM profiles.segment_config s WHERE s.kind = _extend_segments.kind ORDER BY s.segment
     LOOP
-        IF (profiles._segment_definition(c.view)).filter IS NOT NULL THEN
-            PERFORM profiles._ddl(format('SELECT profiles._extend_segment(%L)', c.segment));
-        ELSIF c.view IS NOT NULL THEN
+        extended := (profiles._segment_definition(c.view)).filter IS NOT NULL;
+        IF extended THEN
+            BEGIN
+                PERFORM profiles._ddl(format('SELECT profiles._extend_segment(%L)', c.segment));
+            EXCEPTION
+                -- columns that were renamed, a filter as deep as the stack allows
+                WHEN invalid_object_definition OR invalid_table_definition OR duplicate_column OR too_many_columns OR statement_too_complex THEN
+                    extended := false;
+            END;
+        END IF;
+        IF NOT extended AND c.view IS NOT NULL THEN
             RAISE WARNING 'the view of segment "%" is not what profiles made it', c.segment
                 USING HINT = format('It is left as it is. Drop the segment with profiles.drop_segment(%L), and create it again.', c.segment);
         END IF;
@@ -253,7 +262,7 @@ COMMENT ON FUNCTION profiles._segment_members(oid, text) IS 'Internal: segment_m
 
 CREATE FUNCTION profiles.segment_members(name text) RETURNS TABLE (key text)
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C STABLE ROWS 1000;
-COMMENT ON FUNCTION profiles.segment_members(text) IS 'The keys of the members of a segment as of now: user_id or account_id. The segment''s view shows all their columns.';
+COMMENT ON FUNCTION profiles.segment_members(text) IS 'The keys of the members of a segment as of now: user_id or account_id. The segment''s view shows all their columns. Who may execute this sees the keys, without any right on users or accounts.';
 
 CREATE FUNCTION profiles._segment_count(segment text, kind text) RETURNS bigint
     LANGUAGE plpgsql STABLE STRICT COST 100000

@@ -222,6 +222,67 @@ SELECT source, mood_of_the_day FROM profiles.events WHERE user_id = 'e1';
 SELECT source, mood_of_the_day, doc FROM profiles.events WHERE user_id = 'e1';
 SELECT DISTINCT * FROM vault.log;
 
+--
+-- The view of a segment is its creator's: whatever is done to it is in nobody's way
+--
+\c - tables_adder
+SET client_min_messages = warning;
+SELECT profiles.create_segment('renamed', 'last_plan = ''free''');
+ALTER VIEW profiles.segment_renamed RENAME COLUMN user_email TO address;
+SELECT profiles.create_segment('elsewhere', 'last_plan = ''free''');
+SELECT string_agg(format('NULL::%s AS %I', format_type(atttypid, atttypmod), attname), ', ' ORDER BY attnum) AS nulls
+FROM pg_attribute WHERE attrelid = 'profiles.segment_elsewhere'::regclass AND attnum > 0 \gset
+CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO profiles.segment_elsewhere DO INSTEAD SELECT :nulls FROM profiles.country WHERE code > 'A';
+-- one that takes so much of the stack that it can only just be created
+CREATE FUNCTION lab.deepest() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    low int := 10;
+    high int := 40000;
+BEGIN
+    WHILE high - low > 5 LOOP
+        BEGIN
+            PERFORM profiles.create_segment('deep', repeat('abs(', (low + high) / 2) || '1' || repeat(')', (low + high) / 2) || ' = 1');
+            low := (low + high) / 2;
+            PERFORM profiles.drop_segment('deep');
+        EXCEPTION WHEN statement_too_complex OR syntax_error OR out_of_memory OR program_limit_exceeded THEN
+            high := (low + high) / 2;
+        END;
+    END LOOP;
+    PERFORM profiles.create_segment('deep', repeat('abs(', low) || '1' || repeat(')', low) || ' = 1');
+    RETURN low > 100;
+END
+$$;
+SELECT lab.deepest();
+-- segments that refer to the next one twice
+SELECT profiles.create_segment('twice_0', 'last_plan = ''free''');
+DO $$
+BEGIN
+    FOR i IN 1..20 LOOP
+        PERFORM profiles.create_segment('twice_' || i, format('in_segment(''twice_%s'') OR in_segment(''twice_%1$s'')', i - 1));
+    END LOOP;
+END
+$$;
+\c - tables_owner
+SET client_min_messages = error;
+CREATE TABLE web.more (ts timestamptz, usr_id text, extra text);
+SELECT profiles.add_source('web.more', mapping => '{"extra": "extra"}');
+SELECT count(*) AS segments, count(filter) AS sound FROM profiles.segments WHERE segment IN ('renamed', 'elsewhere');
+SELECT profiles.drop_segment(s) FROM unnest(ARRAY['renamed', 'elsewhere', 'deep']) s;
+
+--
+-- Names of attributes, and values in messages
+--
+\c - tables_adder
+SET client_min_messages = warning;
+CREATE TABLE lab.names (id text, a int, b text);
+INSERT INTO lab.names VALUES ('u1', 1, 'a secret');
+SELECT profiles.add_attributes('user', 'lab.names', 'id', 'user_id', '{"a": "profile"}');
+SELECT profiles.add_attributes('user', 'lab.names', 'id', 'user_id', '{"a": "key"}');
+SELECT profiles.add_attributes('user', 'lab.names', 'id', 'user_id', '{"a": "xmin"}');
+SELECT profiles.add_attributes('user', 'lab.names', 'id', 'user_id', '{"a": "fine"}', filter => 'b::int > 0');
+CALL profiles.sync('lab.names');
+SELECT sqlstate, message FROM profiles.sync_runs ORDER BY id DESC LIMIT 1;
+
 \c - tables_owner
 SET client_min_messages = error;
 SELECT profiles.uninstall();

@@ -138,7 +138,7 @@ is(sync('nps'), '', 'file_fdw: a sync');
 is(differ('nps', 'uid', 'nps'), 0, 'file_fdw: equals a LEFT JOIN');
 $good = sql('SELECT sum(nps) FROM profiles.users');
 write_csv(1);
-like(sync('nps'), qr/invalid input syntax for type integer: "n\/a"/, 'file_fdw: one bad cell');
+like(sync('nps'), qr/invalid input syntax for type integer: "\.\.\."/, 'file_fdw: one bad cell');
 is(sql('SELECT sum(nps) FROM profiles.users'), $good, 'file_fdw: last good values stay');
 is(sql(q{SELECT status || ', ' || rows FROM profiles.custom_attributes WHERE attribute = 'nps'}), 'failed, 151', 'file_fdw: the status');
 unlink $csv;
