@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# attributes.sh: measures custom attributes beside plain SQL that does the same,
+# on the same data in one run. Usage:
+#   bench/attributes.sh [profiles and rows of the reference table] | tee -a out
+
+. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+
+n=${1:-1000000}
+
+need_packages
+make_scratch
+trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
+copy_source
+copy_postgresql
+build_and_install
+cd "$scratch/source"
+
+as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C -A trust >/dev/null
+as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
+    -c shared_buffers=2GB -c work_mem=512MB -c maintenance_work_mem=512MB -c max_wal_size=16GB -c checkpoint_timeout=1h \
+    -c max_parallel_workers_per_gather=0 -c autovacuum=off" start
+export PGHOST=$scratch PGUSER=bench PGDATABASE=postgres
+sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+
+# Milliseconds that a statement takes: the last of several, so that caches are warm.
+milliseconds() {
+    printf '%s\n' '\timing on' "$@" | sql 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1
+}
+
+# A row: what, milliseconds, those of what it is compared with, that one's name, bar.
+row() {
+    awk -v what="$1" -v t="$2" -v base="$3" -v name="$4" -v bar="$5" \
+        'BEGIN { printf "| %s | %.1f | %s %.1f | %.2f | %s |\n", what, t, name, base, t / base, bar }'
+}
+
+say "making $n profiles and $n rows of reference"
+sql 2>/dev/null <<SQL
+CREATE EXTENSION profiles;
+CREATE TABLE events (ts timestamptz, user_id text, country text);
+INSERT INTO events SELECT timestamptz '2026-01-01Z' + (i * 7919::bigint % $n) * interval '1 s', 'user-' || i, 'DE' FROM generate_series(1, $n) i;
+SELECT profiles.add_source('events', capture => 'none');
+CALL profiles.rebuild('user');
+CREATE TABLE crm AS
+SELECT 'user-' || (i * 7919::bigint % $n) AS uid, (i % 1000) * 1.5 AS spent, i % 10 AS tenth, i % 100 AS hundredth, i % 1000 AS thousandth,
+       date '2025-01-01' + i % 300 AS since, i % 3 = 0 AS vip
+FROM generate_series(1, $n) i;
+VACUUM ANALYZE;
+SELECT profiles.add_attributes('user', 'crm', 'uid', 'user_id');
+SQL
+side=$(sql -c "SELECT profiles._import_table(id) FROM profiles.import_config")
+
+echo
+echo "| | ms | compared with, ms | ratio | bar |"
+echo "|---|---|---|---|---|"
+
+create=$(milliseconds "CREATE TABLE copy AS SELECT * FROM crm")
+key=$(milliseconds "ALTER TABLE copy ADD PRIMARY KEY (uid)")
+first=$(milliseconds "CALL profiles.sync('crm')")
+row "first sync" "$first" "$(awk -v a="$create" -v b="$key" 'BEGIN { print a + b }')" "CREATE TABLE AS and PRIMARY KEY" "<= 2"
+sql -c "VACUUM ANALYZE $side" 2>/dev/null
+
+sql -c "UPDATE crm SET spent = spent + 1 WHERE thousandth = 7; VACUUM crm" 2>/dev/null || sql -c "UPDATE crm SET spent = spent + 1 WHERE thousandth = 7"
+read=$(milliseconds "SELECT count(uid), sum(spent), sum(tenth), sum(hundredth), sum(thousandth), max(since), bool_or(vip) FROM crm")
+compare=$(milliseconds "SELECT count(*) FROM crm s FULL JOIN $side t ON t.key = s.uid WHERE s.uid IS NULL OR t.key IS NULL
+    OR (s.spent, s.tenth, s.hundredth, s.thousandth, s.since, s.vip) IS DISTINCT FROM (t.spent, t.tenth, t.hundredth, t.thousandth, t.since, t.vip)")
+changed=$(milliseconds "CALL profiles.sync('crm')")
+row "sync with 0.1 % changed" "$changed" "$(awk -v a="$read" -v b="$compare" 'BEGIN { print a + b }')" "reading and comparing" "<= 1"
+echo "| rows written by it | $(sql -c "SELECT inserted + updated + deleted FROM profiles.sync_runs LIMIT 1") | of $n | | 0.1 % |"
+
+for attribute in tenth hundredth thousandth; do
+    indexing=$(milliseconds "SELECT profiles.index_profiles('user', '$attribute')")
+    sql -c "VACUUM ANALYZE profiles.user_profile" 2>/dev/null
+    newest="SELECT * FROM profiles.users WHERE $attribute = 7 ORDER BY last_seen DESC LIMIT 50"
+    echo "| newest 50 of one $attribute, indexed | $(milliseconds "$newest" "$newest" "$newest") | (made in $indexing ms) | | < 5 |"
+done
+sql -c "UPDATE crm SET tenth = tenth + 1 WHERE thousandth = 9"
+echo "| sync with 0.1 % changed, three attributes indexed | $(milliseconds "CALL profiles.sync('crm')") | | | |"
+wrong=$(sql -c "SELECT count(*) FROM (SELECT user_id, spent, tenth, vip FROM profiles.users EXCEPT ALL
+    SELECT p.key, c.spent, c.tenth, c.vip FROM profiles.user_profile p LEFT JOIN crm c ON c.uid = p.key) d")
+echo "| profiles that differ from a LEFT JOIN | $wrong | | | 0 |"
