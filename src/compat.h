@@ -73,4 +73,11 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 #define PROFILES_EXECUTOR_RUN(query) ExecutorRun((query), ForwardScanDirection, 0, true)
 #endif
 
+/* 16 lets the reader of qualified names report errors softly. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_QUALIFIED_NAME_LIST(name) stringToQualifiedNameList((name), NULL)
+#else
+#define PROFILES_QUALIFIED_NAME_LIST(name) stringToQualifiedNameList(name)
+#endif
+
 #endif							/* PROFILES_COMPAT_H */

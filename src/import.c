@@ -14,7 +14,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -167,7 +166,7 @@ column_text(Relation relation, AttrNumber number)
 static Relation
 open_source(const char *name)
 {
-	RangeVar   *range = makeRangeVarFromNameList(stringToQualifiedNameList(name));
+	RangeVar   *range = makeRangeVarFromNameList(PROFILES_QUALIFIED_NAME_LIST(name));
 	Oid			relid = RangeVarGetRelid(range, AccessShareLock, true);
 	Relation	relation;
 

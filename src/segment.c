@@ -27,6 +27,7 @@
 #include "profile.h"
 #include "rewrite/rewriteHandler.h"
 #include "upkeep.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
