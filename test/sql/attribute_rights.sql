@@ -69,13 +69,10 @@ CALL profiles.sync('shop.salaries');
 SELECT count(grade) FROM profiles.users;
 ALTER TABLE shop.salaries DISABLE ROW LEVEL SECURITY;
 
--- hostile sources: a view, a function, a type, a policy of theirs run as the adder, restricted
+-- code of the adder's own runs as the adder, and restricted
 CREATE TABLE shop.stolen (what text);
-CREATE TABLE loader.log (what text);
-GRANT USAGE ON SCHEMA loader TO profiles_adder;
-GRANT ALL ON loader.log TO profiles_adder;
-GRANT CREATE ON SCHEMA loader TO profiles_adder;
-SET ROLE profiles_loader;
+GRANT USAGE, CREATE ON SCHEMA loader TO profiles_adder;
+SET ROLE profiles_adder;
 CREATE FUNCTION loader.spy(note text) RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
     RAISE WARNING '% runs as %', note, current_user;
@@ -102,42 +99,76 @@ BEGIN
     PERFORM set_config('search_path', 'loader', false);
     RETURN 1;
 END $$;
-CREATE DOMAIN loader.checked AS integer CHECK (value < 100 AND loader.spy('a domain') = 1);
-CREATE TABLE loader.plain (uid text, n text);
-INSERT INTO loader.plain VALUES ('u1', '7');
-CREATE VIEW loader.hostile AS SELECT uid, loader.spy('a view') AS seen_by_view, n::loader.checked AS checked FROM loader.plain;
-GRANT SELECT ON loader.hostile TO profiles_adder;
--- names that ours could be mistaken for
-CREATE FUNCTION loader.lower(text) RETURNS text LANGUAGE sql RETURN 'trap';
-CREATE DOMAIN loader.text AS pg_catalog.text CHECK (loader.spy('a type called text') = 1);
-RESET ROLE;
-SET ROLE profiles_adder;
-SELECT profiles.add_attributes('user', 'loader.hostile', 'uid', 'user_id');
+CREATE TABLE loader.plain (uid text, n integer);
+INSERT INTO loader.plain VALUES ('u1', 7);
+CREATE VIEW loader.own AS SELECT uid, loader.spy('a view') AS seen_by_view FROM loader.plain;
+SELECT profiles.add_attributes('user', 'loader.own', 'uid', 'user_id');
 RESET ROLE;
 SHOW search_path;
-CALL profiles.sync('loader.hostile');
+CALL profiles.sync('loader.own');
 SELECT current_user = session_user AS still_me;
 SHOW search_path;
-SELECT user_id, seen_by_view, checked FROM profiles.users WHERE checked IS NOT NULL;
+SELECT user_id, seen_by_view FROM profiles.users WHERE seen_by_view IS NOT NULL;
 SELECT count(*) AS stolen FROM shop.stolen;
 SELECT count(*) AS left_behind FROM pg_class WHERE relname = 'left_behind';
+
+-- code of others does not run at all, whatever they put in the place of a table
+SET ROLE profiles_loader;
+CREATE TABLE loader.honest (uid text, n integer);
+INSERT INTO loader.honest VALUES ('u2', 8);
+GRANT SELECT ON loader.honest TO profiles_adder;
+CREATE FUNCTION loader.theirs(note text) RETURNS integer LANGUAGE plpgsql AS
+    $$ BEGIN RAISE WARNING '% runs as %', note, current_user; RETURN 1; END $$;
+CREATE DOMAIN loader.checked AS integer CHECK (loader.theirs('a domain') = 1);
+RESET ROLE;
+SET ROLE profiles_adder;
+SELECT profiles.add_attributes('user', 'loader.honest', 'uid', 'user_id', '{"n": "honest"}');
+RESET ROLE;
+CALL profiles.sync('loader.honest');
+SET ROLE profiles_loader;
+ALTER TABLE loader.honest RENAME TO honest_was;
+CREATE VIEW loader.honest AS SELECT uid, loader.theirs('a view') AS n FROM loader.honest_was;
+GRANT SELECT ON loader.honest TO profiles_adder;
+RESET ROLE;
+CALL profiles.sync('loader.honest');
+SET ROLE profiles_loader;
+DROP VIEW loader.honest;
+CREATE VIEW loader.honest AS SELECT uid, (n::loader.checked)::integer AS n FROM loader.honest_was;
+GRANT SELECT ON loader.honest TO profiles_adder;
+RESET ROLE;
+CALL profiles.sync('loader.honest');
+SET ROLE profiles_loader;
+DROP VIEW loader.honest;
+ALTER TABLE loader.honest_was RENAME TO honest;
+ALTER TABLE loader.honest ENABLE ROW LEVEL SECURITY;
+CREATE POLICY theirs ON loader.honest USING (loader.theirs('a policy') = 1);
+RESET ROLE;
+CALL profiles.sync('loader.honest');
+SELECT user_id, honest FROM profiles.users WHERE honest IS NOT NULL;
+SET ROLE profiles_loader;
+DROP POLICY theirs ON loader.honest;
+ALTER TABLE loader.honest DISABLE ROW LEVEL SECURITY;
+UPDATE loader.honest SET n = 9;
+RESET ROLE;
+CALL profiles.sync('loader.honest');
+SELECT user_id, honest FROM profiles.users WHERE honest IS NOT NULL;
 -- as a role that is nobody in particular calls it: the same
 SET client_min_messages = error;
 SET ROLE profiles_runner;
-CALL profiles.sync('loader.hostile');
+CALL profiles.sync('loader.own');
 SELECT current_user;
 RESET ROLE;
 SELECT count(*) AS stolen FROM shop.stolen;
 -- a rule of the adder's own on the import's view gives it nothing: it is read as the adder anyway
 SET client_min_messages = warning;
-SELECT 'profiles.import_' || id AS view FROM profiles.import_config WHERE source = 'loader.hostile' \gset
+SELECT 'profiles.import_' || id AS view FROM profiles.import_config WHERE source = 'loader.honest' \gset
 SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = :'view'::regclass;
 SET ROLE profiles_adder;
 CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO :view DO INSTEAD
-    SELECT 'shop.stolen'::text AS source, 'what'::text AS source_key, 'what'::text AS "attribute seen_by_view", 'what'::text AS "attribute checked";
+    SELECT 'shop.stolen'::text AS source, 'what'::text AS source_key, 'what'::text AS "attribute honest";
 RESET ROLE;
-CALL profiles.sync('loader.hostile');
-SELECT status, last_error FROM profiles.custom_attributes WHERE source = 'loader.hostile' LIMIT 1;
+CALL profiles.sync('loader.honest');
+SELECT status, last_error FROM profiles.custom_attributes WHERE source = 'loader.honest' LIMIT 1;
 
 -- nobody but who may configure gets at the tables
 SET ROLE profiles_runner;
