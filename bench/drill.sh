@@ -27,8 +27,8 @@ sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 calls=("user_sessions(k)" "user_pages(k)" "user_actions(k)" "user_frustrations(k)" "session_events(s)"
     "account_sessions(a)" "account_pages(a)" "account_actions(a)" "account_users(a)" "one user's page: pages, actions, sessions, frustrations")
 
-# Milliseconds of a call: the median over 20 subjects, each asked three times and
-# counted the last, so that plans are kept and pages are in memory.
+# Milliseconds of a call: the median over 20 subjects of the fastest of ten calls
+# each, so that plans are kept, pages are in memory, and other work disturbs little.
 measure() {
     local db=$1 call=$2
     case $call in
@@ -48,10 +48,11 @@ DECLARE
     ms float8;
 BEGIN
     FOR k, a, s IN SELECT p.usr_id, p.account_id, p.session_id FROM bench.picked p LOOP
-        FOR i IN 1..3 LOOP
+        ms := NULL;
+        FOR i IN 1..10 LOOP
             begun := clock_timestamp();
             PERFORM $call;
-            ms := extract(epoch FROM clock_timestamp() - begun) * 1000;
+            ms := least(ms, extract(epoch FROM clock_timestamp() - begun) * 1000);
         END LOOP;
         INSERT INTO took VALUES (ms);
     END LOOP;

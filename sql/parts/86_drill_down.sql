@@ -689,7 +689,8 @@ DECLARE
     high timestamptz := coalesce(before, 'infinity');
     low timestamptz;
     wanted bigint := coalesce(max, 1000000000000);
-    size bigint := 100 + 10 * wanted;
+    -- most users have more than a few
+    size bigint := 100 + 40 * wanted;
     found bigint;
     sessions text[];
     users text[];
