@@ -190,6 +190,7 @@ profiles_event_indexes(PG_FUNCTION_ARGS)
 	}
 	table_close(events, NoLock);
 	profiles_unpin_settings(settings);
-	relation_close(view, NoLock);
+	/* not kept: who reads it locks the view events first */
+	relation_close(view, AccessShareLock);
 	return (Datum) 0;
 }

@@ -30,6 +30,7 @@ PG_FUNCTION_INFO_V1(profiles_run_rebuild);
 PG_FUNCTION_INFO_V1(profiles_run_refresh);
 PG_FUNCTION_INFO_V1(profiles_run_sync);
 PG_FUNCTION_INFO_V1(profiles_lock_kind);
+PG_FUNCTION_INFO_V1(profiles_lock_relation);
 
 const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
 
@@ -288,5 +289,20 @@ profiles_lock_kind(PG_FUNCTION_ARGS)
 		(void) profiles_lock(extension, kind, PROFILES_UPKEEP_LOCK, ExclusiveLock, false, true);
 		(void) profiles_lock(extension, kind, PROFILES_DIRECT_LOCK, ExclusiveLock, false, true);
 	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * _lock_relation(relation regclass): exclusively, for the rest of the transaction.
+ * Unlike LOCK TABLE it locks of a view only the view.  For relations in our schema,
+ * which its owner, who alone may call this, could drop.
+ */
+Datum
+profiles_lock_relation(PG_FUNCTION_ARGS)
+{
+	Oid			relation = PG_GETARG_OID(0);
+
+	if (get_rel_namespace(relation) == get_func_namespace(fcinfo->flinfo->fn_oid))
+		LockRelationOid(relation, AccessExclusiveLock);
 	PG_RETURN_VOID();
 }

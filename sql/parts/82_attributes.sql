@@ -738,7 +738,7 @@ BEGIN
     WHERE c.kind = _store_attribute.kind AND c.attribute = _store_attribute.attribute;
     side := profiles._import_table(import.id);
     -- no sync, and no writer of profiles, while they are copied; in the order in which those lock
-    PERFORM profiles._ddl(format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', side));
+    PERFORM profiles._lock_relations(kind, ARRAY[side, storage]);
     PERFORM profiles._ddl(format('ALTER TABLE %s ADD COLUMN %I %s', storage, attribute,
                                  (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = side::regclass AND a.attname = attribute)));
     EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', storage, attribute, format('Copy of a custom attribute that is indexed; its values come from %s.', side));
@@ -773,6 +773,7 @@ BEGIN
     UPDATE profiles.attribute_config c SET stored = false
     WHERE c.kind = _unstore_attribute.kind AND c.attribute = _unstore_attribute.attribute
     RETURNING c.import_id INTO source_import;
+    PERFORM profiles._lock_relations(kind, ARRAY[profiles._import_table(source_import), storage]);
     PERFORM profiles._replace_view(kind);
     IF NOT EXISTS (SELECT FROM profiles.attribute_config c WHERE c.import_id = source_import AND c.stored) THEN
         FOR t IN SELECT g.tgname, g.tgrelid::regclass AS relation FROM pg_trigger g
