@@ -671,6 +671,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._stored_list(integer, text, text) IS 'Internal: a list of the attributes of an import that are stored beside the profiles.';
 
+-- A dump has the values and their copies; neither follows from the other while
+-- tables are restored one after the other. Nobody else copies into our tables.
+CREATE FUNCTION profiles._is_restore(import_id integer) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT pg_trigger_depth() = 1 AND current_query() ~* '^\s*copy\s'::text
+           OR NOT EXISTS (SELECT FROM profiles.attribute_config c WHERE c.import_id = _is_restore.import_id AND c.stored);
+END;
+COMMENT ON FUNCTION profiles._is_restore(integer) IS 'Internal: are tables being restored, so that triggers have nothing to do?';
+
 CREATE FUNCTION profiles._fill_stored() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -680,8 +691,7 @@ DECLARE
     key text := profiles._profile_key(import.kind, import.profile_key);
     changed boolean := true;
 BEGIN
-    -- data may be restored before configuration; it has the copy
-    IF profiles._stored_list(import.id, '%s', '') IS NULL THEN
+    IF profiles._is_restore(TG_ARGV[0]::integer) THEN
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
         EXECUTE format('SELECT EXISTS (SELECT FROM new_rows p JOIN old_rows o ON o.key = p.key WHERE %s IS DISTINCT FROM %s)',
@@ -706,8 +716,7 @@ AS $$
 DECLARE
     import profiles.import_config := (SELECT i FROM profiles.import_config i WHERE i.id = TG_ARGV[0]::integer);
 BEGIN
-    -- data may be restored before configuration; profiles have the copy
-    IF profiles._stored_list(import.id, '%s', '') IS NULL THEN
+    IF profiles._is_restore(TG_ARGV[0]::integer) THEN
         RETURN NULL;
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', profiles._import_table(import.id));
