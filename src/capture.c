@@ -816,7 +816,9 @@ profiles_install_triggers(PG_FUNCTION_ARGS)
 		Oid			relation = lfirst_oid(lc);
 		char		relkind = get_rel_relkind(relation);
 
-		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		/* only its session can read a temporary child */
+		if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
+			get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
 			continue;
 		if (!missing_only || !has_triggers_of(relation, source_id))
 			create_triggers(relation, source_id, capture, on_change);

@@ -180,10 +180,15 @@ leave_out(DirectRun *run, const char *reason, ProfileString key)
 		if (len > 200)
 			len = pg_mbcliplen(key.data, len, 200);
 		example = pnstrdup(key.data, len);
-		if (left_out->example != NULL && strcmp(left_out->example, example) <= 0)
+		if (left_out->example == NULL)
+			left_out->example = example;
+		else if (strcmp(left_out->example, example) <= 0)
 			pfree(example);
 		else
+		{
+			pfree(left_out->example);
 			left_out->example = example;
+		}
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -485,6 +490,17 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 	return others;
 }
 
+/* Gives the subjects at places [from, to) that have a state. */
+static void
+give_open(DirectRun *run, uint32 from, uint32 to)
+{
+	for (uint32 i = from; i < to; i++)
+	{
+		if (run->subjects.places[i].is_open)
+			put_subject(run, &run->subjects.places[i]);
+	}
+}
+
 /* Gives the subjects at places [from, to). */
 static void
 give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
@@ -500,11 +516,7 @@ give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
 	if (others)
 	{
 		offer_all(run);
-		for (uint32 i = from; i < to; i++)
-		{
-			if (run->subjects.places[i].is_open)
-				put_subject(run, &run->subjects.places[i]);
-		}
+		give_open(run, from, to);
 	}
 	MemoryContextDelete(states);
 }
@@ -549,12 +561,16 @@ fold_lazily(DirectRun *run)
 	}
 }
 
-/* Folds every row as it comes. */
+/*
+ * Folds every row as it comes.  Subjects that take more memory than there is are
+ * given with what they have by then, and again with the rest.
+ */
 static void
 fold_eagerly(DirectRun *run)
 {
 	MemoryContext states = AllocSetContextCreate(run->context, "folded states",
 												 ALLOCSET_DEFAULT_SIZES);
+	Size		memory = (Size) maintenance_work_mem * 1024;
 	Event		event;
 	uint32		hash;
 
@@ -574,12 +590,16 @@ fold_eagerly(DirectRun *run)
 		}
 		subject->events++;
 		offer_row(run, subject, event.at);
+		if (MemoryContextMemAllocated(states, false) +
+			MemoryContextMemAllocated(run->subjects.context, false) > memory)
+		{
+			give_open(run, 0, run->subjects.nplaces);
+			MemoryContextReset(states);
+			subjects_end(&run->subjects);
+			subjects_begin(&run->subjects, 0, MIN_SUBJECTS);
+		}
 	}
-	for (uint32 i = 0; i < run->subjects.nplaces; i++)
-	{
-		if (run->subjects.places[i].key != NULL)
-			put_subject(run, &run->subjects.places[i]);
-	}
+	give_open(run, 0, run->subjects.nplaces);
 }
 
 /* ---------- entry points ---------- */

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -299,10 +300,14 @@ is_tables(Oid relation)
 	return list_length(parts) <= PG_UINT16_MAX;
 }
 
-/* Can the fold's rows be read here, by the current user?  Else a query has to. */
+/*
+ * Can the fold's rows be read here, by the current user?  Else a query has to.
+ * Their tables are locked until the end of the transaction.
+ */
 bool
 event_rows_are_readable(ProfilesFold *fold)
 {
+	LockRelationOid(fold->relation, AccessShareLock);
 	return is_tables(fold->relation) &&
 		check_enable_rls(fold->relation, InvalidOid, true) != RLS_ENABLED && may_read(fold);
 }
@@ -320,7 +325,8 @@ open_parts(EventRows *rows)
 		Relation	relation = relation_open(lfirst_oid(lc), NoLock);
 		Part	   *part = &rows->parts[rows->nparts];
 
-		if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		/* nobody can read temporary tables of other sessions; queries skip them, too */
+		if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE || RELATION_IS_OTHER_TEMP(relation))
 		{
 			relation_close(relation, NoLock);
 			continue;
@@ -331,6 +337,11 @@ open_parts(EventRows *rows)
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("partitions of %s have changed", profiles_relation_text(rows->fold->relation)),
 					 errhint("Try again.")));
+		if (!RelationIsScannable(relation))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("materialized view \"%s\" has not been populated", RelationGetRelationName(relation)),
+					 errhint("Use the REFRESH MATERIALIZED VIEW command.")));
 		part->relation = relation;
 		part->slot = table_slot_create(relation, NULL);
 		part->map = convert_tuples_by_name(RelationGetDescr(relation), rows->tupdesc);

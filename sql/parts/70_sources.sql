@@ -130,9 +130,9 @@ BEGIN ATOMIC
         SELECT i.inhrelid FROM part p JOIN pg_inherits i ON i.inhparent = p.oid WHERE NOT i.inhdetachpending
     )
     SELECT array_agg(p.oid::regclass::text ORDER BY p.oid::regclass::text COLLATE "C")
-    FROM part p JOIN pg_class c ON c.oid = p.oid WHERE c.relkind IN ('r', 'p');
+    FROM part p JOIN pg_class c ON c.oid = p.oid WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't';
 END;
-COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the tables that a source is made of.';
+COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the tables that a source is made of; temporary children, which only their session can read, are none.';
 
 CREATE FUNCTION profiles._install_triggers(source_view regclass, source_id integer, capture text, on_change text, missing_only boolean) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_install_triggers' LANGUAGE C STRICT;

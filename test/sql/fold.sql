@@ -109,6 +109,24 @@ INSERT INTO folds.captured TABLE folds.many;
 SELECT folds.captured_differences(), (SELECT count(*) FROM profiles.user_pending WHERE source_id = 5);
 RESET work_mem;
 
+-- subjects that memory does not hold are given several times, with all their events
+TRUNCATE folds.captured;
+DELETE FROM profiles.user_pending;
+SET work_mem = '64kB';
+SET maintenance_work_mem = '1MB';
+INSERT INTO folds.captured TABLE folds.many;
+RESET work_mem;
+RESET maintenance_work_mem;
+WITH pending AS MATERIALIZED (
+    SELECT key, profiles.profile_union_agg(profile) AS profile, sum(events) AS events, count(*) AS times
+    FROM profiles.user_pending WHERE source_id = 5 GROUP BY key
+), queried AS MATERIALIZED (
+    SELECT key, profile, sum(events) OVER (PARTITION BY key) AS events FROM profiles._fold('profiles.source_5', 'user', by_query => true)
+)
+SELECT count(*) AS subjects, count(*) FILTER (WHERE p.times > 1) > 20000 AS several_times,
+       count(*) FILTER (WHERE p.profile OPERATOR(profiles.<>) q.profile OR p.events <> q.events OR p.key IS NULL OR q.key IS NULL) AS wrong
+FROM pending p FULL JOIN queried q ON q.key = p.key;
+
 -- only ends that several events share: all of these have a say
 CREATE TABLE folds.tied (ts timestamptz, usr_id text, city text);
 SELECT profiles.add_source('folds.tied');
@@ -147,6 +165,19 @@ SELECT count(*) FROM profiles._fold('profiles.source_8', 'user');
 SELECT count(*) FROM profiles._fold('profiles.source_8', 'user', by_query => true);
 ALTER ROLE folds_adder BYPASSRLS;
 SELECT folds.differences('profiles.source_8', 'user') AS users, count(*) FROM profiles._fold('profiles.source_8', 'user');
+
+-- the table that is read is locked
+BEGIN;
+SELECT count(*) > 0 AS folded FROM profiles._fold('profiles.source_1', 'user');
+SELECT mode FROM pg_locks WHERE relation = 'folds.plain'::regclass AND pid = pg_backend_pid();
+COMMIT;
+
+-- a materialized view that was not populated is not one without events
+CREATE MATERIALIZED VIEW folds.later AS TABLE folds.plain WITH NO DATA;
+SELECT profiles.add_source('folds.later', capture => 'none');
+SELECT count(*) FROM profiles._fold('profiles.source_9', 'user');
+REFRESH MATERIALIZED VIEW folds.later;
+SELECT folds.differences('profiles.source_9', 'user') AS users, count(*) > 200 AS many FROM profiles._fold('profiles.source_9', 'user');
 
 -- what somebody added to the table is not passed over
 CREATE INDEX mine ON profiles.user_pending (key);
