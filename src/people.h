@@ -65,6 +65,7 @@ typedef struct QueryWord
 	bool		address;		/* has an @ */
 	bool		whole_address;	/* and something on both sides */
 	bool		compound;
+	char	   *squeezed;		/* letters and digits alone; NULL for an address */
 	Term	   *corrections[WORD_MAX_LEAVES];	/* words that a leaf may be a typo of */
 	int			ncorrections[WORD_MAX_LEAVES];
 	double		people[WORD_MAX_LEAVES];	/* about how many have one of these */

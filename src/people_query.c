@@ -91,6 +91,12 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		lexeme_begin(&lexeme, "");
 		chunk_joined(t, chunk, &lexeme);
 		add_term(word, &lexeme, word->compound);
+		word->squeezed = palloc0(lexeme.len + 1);
+		for (int i = 0, n = 0; i < lexeme.len; i++)
+		{
+			if (lexeme.data[i] != '.')
+				word->squeezed[n++] = lexeme.data[i];
+		}
 		/* a shorter one is in the address's first atom */
 		if (!t->atoms[chunk->first].cjk &&
 			(word->compound || atom_char_count(&t->atoms[chunk->first]) >= 3))

@@ -529,6 +529,51 @@ add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Ter
 }
 
 /*
+ * May somebody meet all words in name and address?  Each form of a word is part of
+ * the text without all but letters and digits; that rules out most of a walk in no
+ * time, where the text is ASCII.
+ */
+static bool
+may_meet(text *name, text *email, const SearchQuery *query)
+{
+	text	   *values[] = {name, email};
+	char		squeezed[256];
+	int			n = 0;
+
+	for (int i = 0; i < 2; i++)
+	{
+		const unsigned char *s;
+		int			len;
+
+		if (values[i] == NULL)
+			continue;
+		s = (const unsigned char *) VARDATA_ANY(values[i]);
+		len = VARSIZE_ANY_EXHDR(values[i]);
+		if (n + len + 2 > (int) sizeof(squeezed))
+			return true;
+		for (int j = 0; j < len; j++)
+		{
+			unsigned char c = s[j];
+
+			if (c >= 0x80)
+				return true;
+			if (c >= 'A' && c <= 'Z')
+				squeezed[n++] = c + ('a' - 'A');
+			else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+				squeezed[n++] = c;
+		}
+		squeezed[n++] = ' ';
+	}
+	squeezed[n] = '\0';
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (query->words[i].squeezed != NULL && strstr(squeezed, query->words[i].squeezed) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/*
  * Scores the rows of the last fetch: key, vectors and, of a walk, last_seen.
  * To take a name and an address apart takes less time than to fetch what became of
  * them; so a walk has these in place of vectors if attributes don't matter.
@@ -555,8 +600,14 @@ take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool w
 
 		MemoryContextReset(row_context);
 		if (walk && !(where & IN_ATTRIBUTES))
-			vector = people_vector(isnull[0] ? NULL : DatumGetTextPP(first),
-								   isnull[1] ? NULL : DatumGetTextPP(second));
+		{
+			text	   *name = isnull[0] ? NULL : DatumGetTextPP(first);
+			text	   *email = isnull[1] ? NULL : DatumGetTextPP(second);
+
+			if (!(where & IN_TYPOS) && !may_meet(name, email, query))
+				continue;
+			vector = people_vector(name, email);
+		}
 		else
 		{
 			vector = DatumGetTSVector(first);
@@ -807,9 +858,12 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 	key->people = key->attributes = 0;
 	for (int i = 0; i < word->nterms; i++)
 	{
+		double		people = term_frequency(search, &word->terms[i], false,
+											where & IN_ATTRIBUTES ? &key->attributes : NULL, NULL);
+
 		add_alternative(key, &word->terms[i], false);
-		key->people += term_frequency(search, &word->terms[i], false,
-									  where & IN_ATTRIBUTES ? &key->attributes : NULL, NULL);
+		/* whose address begins with a word mostly has it as a word as well */
+		key->people = word->compound ? key->people + people : Max(key->people, people);
 	}
 	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
 		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
@@ -867,7 +921,7 @@ typedef struct IndexPlan
 #define CHEAP			4000	/* no more is tried to do better */
 #define COST_POSTING	0.4		/* one who has a word, found in the index */
 #define COST_FETCHED	7		/* who meets what went into the index */
-#define COST_WALKED		5
+#define COST_WALKED		3
 #define COST_WALKED_VECTORS	12
 
 static void
@@ -1118,6 +1172,7 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 	/* how far a walk would have to go */
 	walk_rows = search->max * search->people / Max(plan.people * share, 0.001);
 	walked = where & IN_ATTRIBUTES ? COST_WALKED_VECTORS : COST_WALKED;
+	elog(DEBUG1, "search: tier %d in %d: index %.0f us, walk %.0f us, about %.0f people", tier, where, plan.cost, walk_rows * walked, plan.people);
 	if (search->people <= search->few || plan.cost <= CHEAP || plan.cost <= walk_rows * walked)
 		take_by_index(search, query, keys, &plan, where, tier);
 	else if (only_if_few)
@@ -1155,9 +1210,12 @@ find_corrections(Search *search, SearchQuery *query)
 			int			n = people_correctable(leaf->lexeme, leaf->len, chars);
 			int			most = n >= 8 ? 2 : 1;
 			int			nkeys;
+			double		frequency;
 
 			if (n < 4)
 				continue;
+			/* what is a word to many is no typo of what is one to few */
+			frequency = term_frequency(search, leaf, true, NULL, NULL);
 			nkeys = word_keys(chars, n, most, keys);
 			for (int k = 0; k < nkeys; k++)
 				elements[k] = Int32GetDatum((int32) keys[k]);
@@ -1168,13 +1226,17 @@ find_corrections(Search *search, SearchQuery *query)
 			word->corrections[j] = MemoryContextAllocZero(search->context, (SPI_processed + 1) * sizeof(Term));
 			for (uint64 k = 0; k < SPI_processed; k++)
 			{
-				Term	   *term = &word->corrections[j][word->ncorrections[j]++];
+				Term	   *term = &word->corrections[j][word->ncorrections[j]];
 				bool		isnull;
+				double		people = DatumGetFloat8(column(k, 3, &isnull));
 
+				if (frequency > 10 * Max(people, 10))
+					continue;
+				word->ncorrections[j]++;
 				term->lexeme = text_column(search, k, 1);
 				term->len = strlen(term->lexeme);
 				term->distance = DatumGetInt32(column(k, 2, &isnull));
-				word->people[j] += DatumGetFloat8(column(k, 3, &isnull));
+				word->people[j] += people;
 				any = true;
 			}
 			SPI_freetuptable(SPI_tuptable);
@@ -1361,18 +1423,27 @@ set_local(const char *name, const char *value)
 static void
 filter_first(Search *search)
 {
-	SPIPlanPtr	plan = prepare(psprintf("SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s LIMIT %3$d) f",
-										profiles_kinds[search->kind], search->filter, FILTERED_KEYS + 1), 0, NULL);
-	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-	PlannedStmt *planned = linitial_node(PlannedStmt, cached->stmt_list);
-	double		rows = planned->planTree->lefttree == NULL ? 0 : planned->planTree->lefttree->plan_rows;
+	SPIPlanPtr	plan;
+	CachedPlan *cached;
+	PlannedStmt *planned;
+	double		rows;
 	bool		isnull;
 
+	/* here to read the whole table may be the best there is */
+	set_local("enable_seqscan", "on");
+	plan = prepare(psprintf("SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s LIMIT %3$d) f",
+										profiles_kinds[search->kind], search->filter, FILTERED_KEYS + 1), 0, NULL);
+	cached = SPI_plan_get_cached_plan(plan);
+	planned = linitial_node(PlannedStmt, cached->stmt_list);
+	rows = planned->planTree->lefttree == NULL ? 0 : planned->planTree->lefttree->plan_rows;
 	/* a plan that is not kept belongs to no resource owner */
 	ReleaseCachedPlan(cached, NULL);
 	search->filter_share = search->people > 0 ? Min(rows / search->people, 1) : 1;
 	if (search->people > search->few && rows > search->few)
+	{
+		set_local("enable_seqscan", "off");
 		return;
+	}
 	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "search failed");
 	{
@@ -1384,6 +1455,7 @@ filter_first(Search *search)
 		MemoryContextSwitchTo(old);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	set_local("enable_seqscan", "off");
 }
 
 static void
