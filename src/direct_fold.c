@@ -34,6 +34,7 @@
 #define SCAN_BATCH			64		/* rows whose subjects are looked up together */
 #define PREFETCH_AHEAD		4		/* rows or states */
 #define PREFETCH_BYTES		384		/* of each */
+#define MOST_SCANS			4		/* a query takes as long as about five */
 #define MIN_SUBJECTS		16		/* places of the smallest table of subjects */
 #define STATE_SIZE			1024	/* a guess at what a subject's state takes */
 
@@ -69,6 +70,7 @@ typedef struct DirectRun
 	EventRows	rows;
 	Subjects	subjects;		/* of this pass */
 	Size		memory;			/* that their states may take; 0: any */
+	uint32		scans;			/* beside the first of each pass */
 	List	   *left_out;		/* of LeftOut */
 	bool		count_left_out; /* in the first scan only */
 } DirectRun;
@@ -501,8 +503,10 @@ give_open(DirectRun *run, uint32 from, uint32 to)
 	}
 }
 
-/* Gives the subjects at places [from, to). */
-static void
+/*
+ * Gives the subjects at places [from, to).  Returns whether that took a scan.
+ */
+static bool
 give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
 {
 	MemoryContext states = AllocSetContextCreate(run->context, "folded states",
@@ -519,13 +523,18 @@ give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
 		give_open(run, from, to);
 	}
 	MemoryContextDelete(states);
+	return others;
 }
 
-/* Gives all subjects of a pass, as many at a time as there is memory for states. */
-static void
+/*
+ * Gives all subjects of a pass, as many at a time as there is memory for states.
+ * Returns false, with more to give, if that would take too many scans.
+ */
+static bool
 give_pass(DirectRun *run)
 {
 	uint32		most = run->memory > 0 ? run->memory / STATE_SIZE + 1 : PG_UINT32_MAX;
+	uint32		left = run->subjects.n;
 	uint32		from = 0;
 	uint32		n = 0;
 
@@ -535,16 +544,19 @@ give_pass(DirectRun *run)
 			continue;
 		if (++n == most)
 		{
-			give_subjects(run, from, i + 1, n);
+			left -= n;
+			if (give_subjects(run, from, i + 1, n) && ++run->scans + left / most > MOST_SCANS)
+				return false;
 			from = i + 1;
 			n = 0;
 		}
 	}
-	give_subjects(run, from, run->subjects.nplaces, n);
+	(void) give_subjects(run, from, run->subjects.nplaces, n);
+	return true;
 }
 
-/* Folds lazily, in as many passes as memory asks for. */
-static void
+/* Folds lazily, in as many passes as memory asks for; false as above. */
+static bool
 fold_lazily(DirectRun *run)
 {
 	uint32		nplaces = run->fold->rows == NULL ? MIN_SUBJECTS
@@ -553,12 +565,17 @@ fold_lazily(DirectRun *run)
 	run->count_left_out = true;
 	for (uint64 from = 0; from < ALL_HASHES; from = run->subjects.hash_to)
 	{
+		bool		done;
+
 		subjects_begin(&run->subjects, from, nplaces);
 		find_winners(run);
 		run->count_left_out = false;
-		give_pass(run);
+		done = give_pass(run);
 		subjects_end(&run->subjects);
+		if (!done)
+			return false;
 	}
+	return true;
 }
 
 /*
@@ -636,13 +653,17 @@ profiles_direct_fold_is_plain(DirectFold *direct)
 	return direct->is_plain;
 }
 
-
-/* Folds into the fold's tuplestore, as profiles_fold_rows() says. */
-void
+/*
+ * Folds into the fold's tuplestore, as profiles_fold_rows() says.  Returns false,
+ * with part of it done, if many subjects are not settled by their first and last
+ * events and memory is short: then a query, which goes to disk, is faster.
+ */
+bool
 profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit)
 {
 	DirectRun	run = {0};
 	MemoryContext caller = CurrentMemoryContext;
+	bool		done = true;
 
 	run.fold = fold;
 	run.direct = direct;
@@ -656,7 +677,7 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 
 	/* a row's address says where it is as long as all rows are in memory */
 	if (fold->rows == NULL || (!direct->attributes_can_fail && tuplestore_in_memory(fold->rows)))
-		fold_lazily(&run);
+		done = fold_lazily(&run);
 	else
 		fold_eagerly(&run);
 	put_left_out(&run);
@@ -664,4 +685,5 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 	event_rows_close(&run.rows);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(run.context);
+	return done;
 }

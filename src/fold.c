@@ -403,10 +403,11 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 static void
 run_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
 {
+	if (direct != NULL && profiles_fold_directly(fold, direct, time_limit()))
+		return;
 	if (direct != NULL)
-		profiles_fold_directly(fold, direct, time_limit());
-	else
-		run_query(fold, sql, params);
+		tuplestore_clear(fold->store);
+	run_query(fold, sql, params);
 }
 
 /*
@@ -648,25 +649,28 @@ profiles_fold_rows(ProfilesFold *fold)
 
 	if (fold->direct != NULL && *fold->direct != NULL && profiles_direct_fold_is_plain(*fold->direct))
 	{
-		profiles_fold_directly(fold, *fold->direct, time_limit());
+		(void) profiles_fold_directly(fold, *fold->direct, time_limit());
 		return;
 	}
 	caller = become_adder(fold->source);
 	params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
 	direct = direct_fold(fold);
 	/* one big aggregation may use what maintenance may use */
-	if (direct == NULL)
+	if (fold->rows == NULL)
 	{
 		(void) set_config_option("work_mem", GetConfigOption("maintenance_work_mem", false, false),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		(void) set_config_option("hash_mem_multiplier", "1",
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		sql = fold_query(fold, profiles_qualified_name(fold->relation));
+	}
+	if (direct != NULL)
+		can_fail = profiles_direct_fold_can_fail(direct);
+	else
+	{
 		foreach(lc, fold->source->columns)
 			can_fail |= !((SourceColumn *) lfirst(lc))->is_column;
 	}
-	else
-		can_fail = profiles_direct_fold_can_fail(direct);
 
 	if (!can_fail)
 		run_fold(fold, direct, sql, params);

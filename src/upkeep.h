@@ -150,6 +150,6 @@ extern char *profiles_qualified_name(Oid relation);
 extern DirectFold *profiles_prepare_direct_fold(ProfilesFold *fold);
 extern bool profiles_direct_fold_can_fail(DirectFold *direct);
 extern bool profiles_direct_fold_is_plain(DirectFold *direct);
-extern void profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit);
+extern bool profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit);
 
 #endif							/* PROFILES_UPKEEP_H */

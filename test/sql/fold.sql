@@ -78,13 +78,17 @@ SELECT profiles.add_source('folds.rum', preset => 'rum', capture => 'none');
 SELECT folds.differences('profiles.source_3', 'user') AS users;
 SELECT count(*) > 200 AS many FROM profiles._fold('profiles.source_3', 'user');
 
--- as many passes as memory asks for, and states of a few subjects at a time
+-- as many passes as memory asks for, and states of a few subjects at a time; or a
+-- query, where many subjects know no country
 CREATE TABLE folds.many AS
 SELECT timestamptz '2024-01-01' + n * interval '1 second' AS ts, 'user ' || n * 31 % 30000 AS usr_id,
        CASE WHEN n % 3 = 0 THEN 'C' || n % 5 END AS country, 'city ' || n % 10 AS city
 FROM generate_series(1, 100000) n;
 SELECT profiles.add_source('folds.many', capture => 'none');
 SET maintenance_work_mem = '1MB';
+SELECT folds.differences('profiles.source_4', 'user') AS users;
+SELECT count(*), count(DISTINCT key), sum(events) FROM profiles._fold('profiles.source_4', 'user');
+SELECT profiles.alter_source('folds.many', mapping => '{"geo.country": null}');
 SELECT folds.differences('profiles.source_4', 'user') AS users;
 SELECT count(*), count(DISTINCT key), sum(events) FROM profiles._fold('profiles.source_4', 'user');
 RESET maintenance_work_mem;
