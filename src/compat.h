@@ -66,6 +66,13 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
+/* And with them as whom a relation is read. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_READ_AS(query, rte) (getRTEPermissionInfo((query)->rteperminfos, (rte))->checkAsUser)
+#else
+#define PROFILES_READ_AS(query, rte) ((rte)->checkAsUser)
+#endif
+
 /* 18 dropped the argument that says that a query is run once. */
 #if PG_VERSION_NUM >= 180000
 #define PROFILES_EXECUTOR_RUN(query) ExecutorRun((query), ForwardScanDirection, 0)

@@ -372,6 +372,10 @@ plan_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT)),
 									  sql, types, n, NULL);
 	check_query(fold, query);
+	/* what the mapping calls the adder chose, but not what is under the relation */
+	if (fold->rows == NULL)
+		(void) profiles_trusted_query(psprintf("SELECT * FROM %s", profiles_qualified_name(fold->source->relation)),
+									  profiles_relation_text(fold->source->relation));
 	query = linitial_node(Query, QueryRewrite(query));
 	return pg_plan_query(query, sql, CURSOR_OPT_PARALLEL_OK, params);
 }

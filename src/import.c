@@ -346,17 +346,8 @@ import_done(DestReceiver *self)
 static void
 run_reading_query(const char *sql, const char *source, DestReceiver *receiver)
 {
-	RawStmt    *raw = linitial_node(RawStmt, pg_parse_query(sql));
-	Query	   *query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, sql, NULL, 0, NULL));
-	char	   *culprit = profiles_find_foreign_code(query, GetUserId());
+	Query	   *query = profiles_trusted_query(sql, source);
 	QueryDesc  *desc;
-
-	if (culprit != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("reading %s would run %s, which role \"%s\" need not trust",
-						source, culprit, GetUserNameFromId(GetUserId(), false)),
-				 errhint("Views, policies and filters may call only what comes with PostgreSQL, or belongs to a superuser or a member of that role.")));
 
 	/*
 	 * The snapshot is taken now, when the tables are locked: to an older one a

@@ -3,7 +3,8 @@
  *		What code a query would run that a role need not trust.
  *
  * Functions in a view run with the rights of whoever reads it, as do those in
- * policies of row-level security.  So reading a relation that another role owns
+ * policies of row-level security; views and policies may also read other tables with
+ * those rights.  So reading a relation that another role owns
  * may run that role's code.  Here the query that is to be run, with views and
  * policies in it expanded, is searched for functions that are neither
  * PostgreSQL's nor of somebody who has the role's rights anyway.
@@ -19,13 +20,17 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "rewrite/rewriteHandler.h"
+#include "tcop/tcopprot.h"
 #include "upkeep.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -40,6 +45,7 @@ typedef struct Trust
 {
 	Oid			role;			/* who would run it */
 	bool		foreign_types;	/* has the query columns of such types? */
+	List	   *inside;			/* views that are being looked into */
 	ObjectAddress culprit;		/* what need not be trusted */
 } Trust;
 
@@ -202,6 +208,87 @@ find_in_argument(Node *node, void *context)
 	}
 }
 
+/* ---------- what is read with the role's rights ---------- */
+
+/* Is what a user reads, or InvalidOid for whoever runs the query, read as the role? */
+static bool
+reads_as_role(Trust *trust, Oid user)
+{
+	return !OidIsValid(user) || is_trusted(trust, user);
+}
+
+static bool
+has_sublink(Node *node, void *context)
+{
+	return node != NULL && (IsA(node, SubLink) || expression_tree_walker(node, has_sublink, context));
+}
+
+/* A policy of somebody else's that reads other tables: with the role's rights. */
+static bool
+find_policy(Trust *trust, Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION && has_sublink((Node *) rte->securityQuals, NULL) &&
+			reads_as_role(trust, PROFILES_READ_AS(query, rte)) &&
+			!is_trusted(trust, profiles_relation_owner(rte->relid)))
+		{
+			ObjectAddressSet(trust->culprit, RelationRelationId, rte->relid);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A view of somebody else's that reads tables with the rights of who reads it, in
+ * a query before it is rewritten.  Views of those who are trusted are looked into;
+ * others read with rights of their own.
+ */
+static bool
+find_invoker(Node *node, void *context)
+{
+	Trust	   *trust = context;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, find_invoker, context);
+	foreach(lc, ((Query *) node)->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		Relation	view;
+		bool		found;
+
+		if (rte->rtekind != RTE_RELATION || get_rel_relkind(rte->relid) != RELKIND_VIEW)
+			continue;
+		view = table_open(rte->relid, AccessShareLock);
+		/* the rows that stand for OLD and NEW name the view itself */
+		if (list_member_oid(trust->inside, rte->relid))
+			found = false;
+		else if (is_trusted(trust, view->rd_rel->relowner))
+		{
+			trust->inside = lcons_oid(rte->relid, trust->inside);
+			found = find_invoker((Node *) get_view_query(view), context);
+			trust->inside = list_delete_first(trust->inside);
+		}
+		else if ((found = RelationHasSecurityInvoker(view)))
+			ObjectAddressSet(trust->culprit, RelationRelationId, rte->relid);
+		table_close(view, NoLock);
+		if (found)
+			return true;
+	}
+	return query_tree_walker((Query *) node, find_invoker, context, 0);
+}
+
+/* ---------- code ---------- */
+
 static bool
 find_code(Node *node, void *context)
 {
@@ -212,7 +299,8 @@ find_code(Node *node, void *context)
 		return false;
 	check_stack_depth();
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, find_code, context, 0);
+		return find_policy(trust, (Query *) node) ||
+			query_tree_walker((Query *) node, find_code, context, 0);
 	if (check_functions_in_node(node, find_function, &call))
 		return true;
 	switch (nodeTag(node))
@@ -244,21 +332,62 @@ find_code(Node *node, void *context)
 	return expression_tree_walker(node, find_code, context);
 }
 
+static char *
+describe(Trust *trust)
+{
+	char	   *object = getObjectDescription(&trust->culprit, false);
+
+	switch (trust->culprit.classId)
+	{
+		case TypeRelationId:
+			return psprintf("code of %s", object);
+		case RelationRelationId:
+			return psprintf("%s with its reader's rights", object);
+		default:
+			return object;
+	}
+}
+
 /*
- * What a rewritten query would run, if a role runs it, that this role need not
- * trust: a function, or code of a type; NULL if there is nothing.
+ * What is in a rewritten query that a role need not trust if it runs it: a
+ * function, or code of a type, or what reads with the role's rights; NULL if there
+ * is nothing.
  */
-char *
-profiles_find_foreign_code(Query *query, Oid role)
+static char *
+find_foreign_code(Query *query, Oid role)
 {
 	Trust		trust = {role};
-	char	   *culprit;
 
 	(void) note_foreign_types((Node *) query, &trust);
-	if (!find_code((Node *) query, &trust))
-		return NULL;
-	culprit = getObjectDescription(&trust.culprit, false);
-	return trust.culprit.classId == TypeRelationId ? psprintf("code of %s", culprit) : culprit;
+	return find_code((Node *) query, &trust) ? describe(&trust) : NULL;
+}
+
+/*
+ * Analyses and rewrites a query that is to be run as the current user, who need
+ * not trust the owners of what it reads.  Whoever runs it must run what is
+ * returned, since its text may mean something else a moment later.
+ */
+Query *
+profiles_trusted_query(const char *sql, const char *source)
+{
+	Query	   *query = parse_analyze_fixedparams(linitial_node(RawStmt, pg_parse_query(sql)), sql, NULL, 0, NULL);
+	Trust		trust = {GetUserId()};
+	char	   *culprit;
+
+	if (find_invoker((Node *) query, &trust))
+		culprit = describe(&trust);
+	else
+	{
+		query = linitial_node(Query, pg_rewrite_query(query));
+		culprit = find_foreign_code(query, GetUserId());
+	}
+	if (culprit != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("reading %s would run %s, which role \"%s\" need not trust",
+						source, culprit, GetUserNameFromId(GetUserId(), false)),
+				 errhint("Views, policies and filters may call only what comes with PostgreSQL, or belongs to a superuser or a member of that role, and read with their owners' rights only.")));
+	return query;
 }
 
 /* _foreign_code(view regclass): what is in a view that its owner need not trust */
@@ -269,7 +398,7 @@ profiles_foreign_code(PG_FUNCTION_ARGS)
 	char	   *culprit = NULL;
 
 	if (view->rd_rel->relkind == RELKIND_VIEW)
-		culprit = profiles_find_foreign_code(get_view_query(view), view->rd_rel->relowner);
+		culprit = find_foreign_code(get_view_query(view), view->rd_rel->relowner);
 	table_close(view, NoLock);
 	if (culprit == NULL)
 		PG_RETURN_NULL();

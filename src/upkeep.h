@@ -102,7 +102,7 @@ extern Query *profiles_segment_query(Oid relid, Node *filter);
 extern void profiles_replace_segment(Oid view, Oid relid, Node *filter);
 
 /* trust.c */
-extern char *profiles_find_foreign_code(Query *query, Oid role);
+extern Query *profiles_trusted_query(const char *sql, const char *source);
 
 /* import.c */
 extern Query *profiles_import_query(List *entries);

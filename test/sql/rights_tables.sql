@@ -62,6 +62,10 @@ INSERT INTO loads.swapped VALUES ('u1', 1);
 GRANT SELECT ON ALL TABLES IN SCHEMA loads TO tables_adder;
 \c - tables_adder
 SET client_min_messages = warning;
+CREATE SCHEMA lab;
+GRANT USAGE ON SCHEMA lab TO PUBLIC;
+CREATE TABLE lab.secret (secret text);
+INSERT INTO lab.secret VALUES ('u1');
 SELECT profiles.add_attributes('user', 'loads.moods', 'id', 'user_id');
 SELECT profiles.add_attributes('user', 'loads.swapped', 'id', 'user_id');
 CALL profiles.sync();
@@ -80,6 +84,7 @@ CREATE OPERATOR loads.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = loads.mat
 CREATE VIEW loads.inner_view AS SELECT loads.note('nested view') AS id, 1 AS score;
 CREATE TABLE loads.try (n int GENERATED ALWAYS AS IDENTITY, what text, query text);
 INSERT INTO loads.try (what, query) VALUES
+    ('rights of who reads', 'SELECT secret AS id, 1 AS score FROM lab.secret'),
     ('function', 'SELECT loads.note(id) AS id, score FROM loads.doc'),
     ('function in a condition', 'SELECT id, score FROM loads.doc WHERE loads.note(id) = id'),
     ('function in FROM', 'SELECT f AS id, 1 AS score FROM loads.note(''from'') f'),
@@ -117,7 +122,7 @@ BEGIN
     ELSE
         DROP TABLE loads.swapped;
     END IF;
-    EXECUTE 'CREATE VIEW loads.swapped AS ' || (SELECT t.query FROM loads.try t WHERE t.n = swap.try);
+    EXECUTE format('CREATE VIEW loads.swapped WITH (security_invoker = %s) AS ', try = 1) || (SELECT t.query FROM loads.try t WHERE t.n = swap.try);
     GRANT SELECT ON loads.swapped TO tables_adder;
 END
 $$;
@@ -149,19 +154,50 @@ CALL profiles.sync('loads.swapped');
 \c - tables_loader
 SET client_min_messages = warning;
 DROP POLICY chosen ON loads.swapped;
+CREATE POLICY chosen ON loads.swapped USING (id IN (SELECT secret FROM lab.secret));
+\c - tables_adder
+CALL profiles.sync('loads.swapped');
+\c - tables_loader
+SET client_min_messages = warning;
+DROP POLICY chosen ON loads.swapped;
 CREATE POLICY chosen ON loads.swapped USING (id <> 'u1');
 \c - tables_adder
 CALL profiles.sync('loads.swapped');
 SELECT user_id, score FROM profiles.users ORDER BY 1;
 SELECT profiles.add_attributes('user', 'loads.inner_view', 'id', 'user_id', '{"score": "nested"}');
 -- what the adder itself, or a superuser, has made may be called
-CREATE SCHEMA lab;
-GRANT USAGE ON SCHEMA lab TO PUBLIC;
 CREATE FUNCTION lab.twice(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 * 2; END';
 CREATE VIEW lab.scores AS SELECT id, lab.twice(score) AS twice FROM loads.swapped;
 SELECT profiles.add_attributes('user', 'lab.scores', 'id', 'user_id', filter => 'lab.twice(twice) > 0');
 CALL profiles.sync('lab.scores');
 SELECT user_id, twice FROM profiles.users WHERE twice > 0;
+-- through a view of the adder's, too
+\c - tables_loader
+SET client_min_messages = warning;
+CREATE VIEW loads.below AS SELECT id, 1 AS seen FROM loads.doc;
+GRANT SELECT ON loads.below TO tables_adder;
+\c - tables_adder
+SET client_min_messages = warning;
+CREATE VIEW lab.above AS SELECT id, seen AS above FROM loads.below;
+SELECT profiles.add_attributes('user', 'lab.above', 'id', 'user_id');
+CALL profiles.sync('lab.above');
+CREATE VIEW lab.visits AS SELECT id, timestamptz '2026-03-01Z' AS ts FROM loads.below;
+SELECT profiles.add_source('lab.visits', mapping => '{"user_id": "id", "seen_at": "ts"}');
+\c - tables_loader
+SET client_min_messages = warning;
+CREATE OR REPLACE VIEW loads.below WITH (security_invoker = true) AS SELECT secret AS id, 1 AS seen FROM lab.secret;
+\c - tables_adder
+CALL profiles.sync('lab.above');
+\c - tables_owner
+SET client_min_messages = warning;
+CALL profiles.rebuild('user');
+\c - tables_loader
+SET client_min_messages = warning;
+CREATE OR REPLACE VIEW loads.below WITH (security_invoker = false) AS SELECT loads.note(id) AS id, 1 AS seen FROM loads.doc;
+\c - tables_owner
+SET client_min_messages = warning;
+CALL profiles.rebuild('user');
+SELECT profiles.drop_source('lab.visits');
 \c - :admin
 SELECT DISTINCT * FROM vault.log;
 
