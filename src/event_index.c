@@ -50,7 +50,7 @@ view_column(Query *query, int rtindex, const char *name)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
 
-		if (strcmp(entry->resname, name) == 0)
+		if (!entry->resjunk && strcmp(entry->resname, name) == 0)
 		{
 			Node	   *expr = copyObject((Node *) entry->expr);
 

@@ -118,7 +118,7 @@ view_entry(List *targets, const char *name)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
 
-		if (strcmp(entry->resname, name) == 0 && IsA(entry->expr, Const) &&
+		if (!entry->resjunk && strcmp(entry->resname, name) == 0 && IsA(entry->expr, Const) &&
 			((Const *) entry->expr)->consttype == TEXTOID && !((Const *) entry->expr)->constisnull)
 			return TextDatumGetCString(((Const *) entry->expr)->constvalue);
 	}

@@ -214,7 +214,16 @@ WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'v' AND pg_get_v
 CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO profiles.:view DO INSTEAD
     SELECT 'lab.ranks'::text AS source, 'id'::text AS source_key, NULL::text AS order_by, 'rank'::text AS "attribute rank";
 CALL profiles.sync('lab.ranks');
+-- columns without a name
+CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO profiles.:view DO INSTEAD
+    SELECT 'lab.ranks'::text AS source, 'id'::text AS source_key, NULL::text AS order_by, 'rank'::text AS "attribute rank" FROM lab.ranks ORDER BY at;
+CALL profiles.sync('lab.ranks');
 SELECT profiles.drop_attributes('user', 'lab.ranks');
+-- what anybody may call is safe on any relation
+\c - tables_reader
+CREATE TEMP VIEW sorted AS SELECT table_name AS user_id, now() AS seen_at FROM information_schema.tables ORDER BY table_type;
+SELECT count(i) AS indexes FROM pg_class c LEFT JOIN LATERAL profiles._event_indexes(c.oid) i ON true WHERE c.relkind <> 'v' OR c.relnamespace <> 'profiles'::regnamespace;
+SELECT count(d.filter) AS filters FROM pg_class c LEFT JOIN LATERAL profiles._segment_definition(c.oid) d ON true WHERE c.relkind IN ('v', 'r');
 -- nor does the extension's owner crash it
 \c - tables_owner
 SET client_min_messages = warning;
