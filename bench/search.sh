@@ -51,7 +51,7 @@ index people_person "gin (person)"
 index people_doc "gin (doc)"
 index people_folded "gin (folded gin_trgm_ops)"
 [ -z "$rum" ] || index people_rdoc "rum (rdoc rum_tsvector_ops)"
-echo "| profiles: search, attributes, dictionary | in the first rebuild, $rebuild | $(sql -c "SELECT sum(pg_relation_size(indexrelid)) / 1048576 FROM pg_index WHERE indrelid::regclass::text IN ('profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat') AND NOT indisprimary") |"
+echo "| profiles: search, attributes, dictionary | in the first rebuild, $rebuild | $(sql -c "SELECT round(sum(pg_relation_size(indexrelid)) / 1048576) FROM pg_index WHERE indrelid::regclass::text IN ('profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat') AND NOT indisprimary") |"
 echo "| profiles: their tables and primary keys | | $(sql -c "SELECT round(sum(pg_table_size(t) + pg_relation_size(t || '_pkey')) / 1048576) FROM unnest(ARRAY['profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat']) AS t") |"
 sql -c "VACUUM ANALYZE"
 # warm
