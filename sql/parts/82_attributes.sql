@@ -625,6 +625,8 @@ BEGIN
             MESSAGE = format('segment "%s" uses attribute "%s"', used.segment, used.column_name),
             HINT = format('Change it with profiles.alter_segment(%L, ...), or drop it with profiles.drop_segment(%1$L).', used.segment);
     END IF;
+    -- it locks what search has of profiles, and then reads the view; here it is the other way round
+    PERFORM profiles._stop_upkeep();
     PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
     PERFORM profiles._ddl(format('SELECT FROM profiles.import_config WHERE id = ANY (%L) FOR UPDATE', dropped));
     searched := ARRAY(SELECT unnest(profiles._import_profiles(id, NULL)) FROM unnest(dropped) AS id);
