@@ -3,29 +3,12 @@
 # on the same data in one run. Usage:
 #   bench/attributes.sh [profiles and rows of the reference table] | tee -a out
 
-. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 n=${1:-1000000}
 
 need_packages
-make_scratch
-trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
-copy_source
-copy_postgresql
-build_and_install
-cd "$scratch/source"
-
-as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C -A trust >/dev/null
-as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
-    -c shared_buffers=2GB -c work_mem=512MB -c maintenance_work_mem=512MB -c max_wal_size=16GB -c checkpoint_timeout=1h \
-    -c max_parallel_workers_per_gather=0 -c autovacuum=off" start
-export PGHOST=$scratch PGUSER=bench PGDATABASE=postgres
-sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
-
-# Milliseconds that a statement takes: the last of several, so that caches are warm.
-milliseconds() {
-    printf '%s\n' '\timing on' "$@" | sql 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1
-}
+start_cluster C shared_buffers=2GB work_mem=512MB maintenance_work_mem=512MB max_parallel_workers_per_gather=0
 
 # A row: what, milliseconds, those of what it is compared with, that one's name, bar.
 row() {
@@ -78,3 +61,5 @@ echo "| sync with 0.1 % changed, three attributes indexed | $(milliseconds "CALL
 wrong=$(sql -c "SELECT count(*) FROM (SELECT user_id, spent, tenth, vip FROM profiles.users EXCEPT ALL
     SELECT p.key, c.spent, c.tenth, c.vip FROM profiles.user_profile p LEFT JOIN crm c ON c.uid = p.key) d")
 echo "| profiles that differ from a LEFT JOIN | $wrong | | | 0 |"
+echo
+machine

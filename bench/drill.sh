@@ -5,24 +5,12 @@
 #   bench/drill.sh [events] [more events]      by default 5000000 and 50000000
 # The greater takes some 30 GB and half an hour.
 
-. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 sizes=("${1:-5000000}" "${2:-50000000}")
 
 need_packages
-make_scratch
-trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
-copy_source
-copy_postgresql
-build_and_install
-cd "$scratch/source"
-
-as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C -A trust >/dev/null
-as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
-    -c shared_buffers=2GB -c work_mem=256MB -c maintenance_work_mem=1GB -c max_wal_size=16GB -c checkpoint_timeout=1h \
-    -c autovacuum=off -c fsync=off -c wal_level=minimal -c max_wal_senders=0" start
-export PGHOST=$scratch PGUSER=bench
-sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+start_cluster C shared_buffers=2GB work_mem=256MB maintenance_work_mem=1GB fsync=off wal_level=minimal max_wal_senders=0
 
 calls=("user_sessions(k)" "user_pages(k)" "user_actions(k)" "user_frustrations(k)" "session_events(s)"
     "account_sessions(a)" "account_pages(a)" "account_actions(a)" "account_users(a)" "one user's page: pages, actions, sessions, frustrations")
@@ -98,4 +86,4 @@ for call in "${calls[@]}"; do
 done
 awk -v a="$without" 'BEGIN { printf "| user_sessions(k) without indexes | %.0f | | | |\n", a }'
 echo
-printf '%s, %s, %s cores, %s\n' "$(date -u +%Y-%m-%d)" "$("$bindir/postgres" --version)" "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+machine

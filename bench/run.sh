@@ -5,7 +5,7 @@
 # Peers: Debian's postgresql-15-first-last-agg, DuckDB as the npm package
 # @duckdb/node-api (left out, with a line, where it can't be had).
 
-. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 events=${1:-5000000}
 users=${2:-$((events / 20))}
@@ -13,25 +13,13 @@ users=${2:-$((events / 20))}
 need_packages
 first_last_agg=postgresql-$pg_major-first-last-agg
 dpkg-query -W "$first_last_agg" >/dev/null 2>&1 || as_root apt-get install -qq "$first_last_agg" >/dev/null || true
-make_scratch
-trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
-copy_source
-copy_postgresql
-build_and_install
-cd "$scratch/source"
-
-as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C -A trust >/dev/null
-as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
-    -c shared_buffers=3GB -c work_mem=1GB -c maintenance_work_mem=1GB -c max_wal_size=16GB -c checkpoint_timeout=1h \
-    -c max_parallel_workers_per_gather=0 -c autovacuum=off" start
-export PGHOST=$scratch PGUSER=bench PGDATABASE=postgres
-sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+start_cluster C shared_buffers=3GB work_mem=1GB maintenance_work_mem=1GB max_parallel_workers_per_gather=0
 
 # Seconds that a statement takes: the best of three, or of $runs.
 seconds() {
     local best= t i
     for ((i = 0; i < ${runs:-3}; i++)); do
-        t=$(printf '%s\n' '\timing on' "$1" | sql 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1)
+        t=$(milliseconds "$1")
         best=$(awk -v a="$t" -v b="${best:-1e12}" 'BEGIN { print (a < b ? a : b) }')
     done
     awk -v t="$best" 'BEGIN { printf "%.3f", t / 1000 }'
@@ -186,4 +174,4 @@ plain=$(runs=1 seconds "SELECT count(s) FROM (SELECT usr_id, min(ts), max(ts), (
 t=$(runs=1 seconds "CALL profiles.rebuild('user');")
 row "rebuild from one jsonb column of $((events / 5)) RUM events" "$t" "$plain" "->> and array_agg" "<= 0.25"
 echo
-printf '%s, %s, %s cores, %s\n' "$(date -u +%Y-%m-%d)" "$("$bindir/postgres" --version)" "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+machine

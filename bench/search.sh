@@ -5,28 +5,17 @@
 #   bench/search.sh [people] | tee -a out
 # RUM is Debian's postgresql-15-rum, left out where it can't be had.
 
-. "$(dirname "${BASH_SOURCE[0]}")/../test/environment.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 people=${1:-100000}
 
 need_packages
 rum=postgresql-$pg_major-rum
 dpkg-query -W "$rum" >/dev/null 2>&1 || as_root apt-get install -qq "$rum" >/dev/null 2>&1 || true
-make_scratch
-trap 'as_user "$bindir/pg_ctl" -D "$scratch/data" -m immediate -s stop; rm -rf "$scratch"' EXIT
-copy_source
-copy_postgresql
-build_and_install
-cd "$scratch/source"
+start_cluster C.UTF-8 shared_buffers=${SHARED_BUFFERS:-3GB} maintenance_work_mem=1GB max_parallel_workers_per_gather=0 fsync=off jit=off
 
-as_user "$bindir/initdb" -D "$scratch/data" -U bench --encoding=UTF8 --locale=C.UTF-8 -A trust >/dev/null
-as_user "$bindir/pg_ctl" -D "$scratch/data" -l "$scratch/log" -s -w -o "-k '$scratch' -c listen_addresses='' \
-    -c shared_buffers=${SHARED_BUFFERS:-3GB} -c maintenance_work_mem=1GB -c max_wal_size=16GB -c checkpoint_timeout=1h \
-    -c max_parallel_workers_per_gather=0 -c autovacuum=off -c fsync=off -c jit=off" start
-export PGHOST=$scratch PGUSER=bench PGDATABASE=postgres
-sql() { as_user "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 # seconds of a statement
-seconds() { printf '%s\n' '\timing on' "$1" | sql 2>/dev/null | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | tail -n 1 | awk '{ printf "%.1f", $1 / 1000 }'; }
+seconds() { milliseconds "$1" | awk '{ printf "%.1f", $1 / 1000 }'; }
 
 say "making $people people"
 sql -c "CREATE EXTENSION profiles; CREATE EXTENSION pg_trgm"
@@ -87,4 +76,4 @@ without=$(seconds "CALL profiles.refresh('user');")
 sql -c "ALTER TABLE profiles.user_profile ENABLE TRIGGER USER"
 echo
 echo "refresh of a fifth of the users seen again: $with s, without search's triggers $without s ($updated)"
-printf '%s, %s, %s cores, %s, %s people\n' "$(date -u +%Y-%m-%d)" "$("$bindir/postgres" --version)" "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$people"
+echo "$people people, $(machine)"
