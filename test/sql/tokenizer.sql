@@ -20,12 +20,15 @@ INSERT INTO person VALUES
 SELECT id, profiles.people_tsvector(name, email) FROM person ORDER BY id;
 
 -- folding: each line is one word, however it is written
+-- how wide some of these are shown differs between versions of psql
+\pset format unaligned
 SELECT written, profiles.people_tsvector(written, NULL) AS vector FROM (VALUES
     ('É'), (U&'E\0301'), ('ÉCOLE'), ('Søren'), ('Łódź'), ('Đoković'), ('Þórður'), ('Æsir'), ('Œuvre'), ('Straße'), ('STRASSE'), ('ẞ'),
     ('İ'), ('I'), ('ı'), (U&'i\0307'), ('Ёлкин'), ('йод'), ('ΠΑΠΑΔΟΠΟΥΛΟΣ'), ('Παπαδόπουλος'),
     ('Nguyễn'), ('ﬁne'), ('Ａｄａ'), ('𝓐𝓭𝓪'), ('ﾀﾅｶ'), ('タナカ'), ('たなか'), (U&'\304C'), (U&'\304B\3099'), (U&'\FF76\FF9E'),
     ('مُحَمَّد'), ('محمد'), ('الأحمد'), ('שָׁלוֹם'), ('שלומ'), ('देविका'), ('٤٢'), ('김'), ('기'), (U&'a\00ADda'), (U&'\200Bada\FE0F'), ('Acme™')
 ) AS w (written);
+\pset format aligned
 
 -- words of queries
 SELECT typed, profiles.people_tsquery(typed) FROM (VALUES
