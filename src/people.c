@@ -25,6 +25,7 @@
 #include "catalog/namespace.h"
 
 PG_FUNCTION_INFO_V1(people_tsvector);
+PG_FUNCTION_INFO_V1(people_search_vector);
 PG_FUNCTION_INFO_V1(people_attribute_vector);
 PG_FUNCTION_INFO_V1(people_dictionary_words);
 PG_FUNCTION_INFO_V1(people_word_keys);
@@ -108,14 +109,13 @@ typedef struct VectorBuilder
 	int			nentries;
 	int			entries_size;
 	int			position;		/* of the last leaf */
+	bool		marked;			/* words of the name are added with a mark, too */
 } VectorBuilder;
 
 static void
-add_lexeme(VectorBuilder *b, const char *data, int len, int position, int weight)
+add_bytes(VectorBuilder *b, const char *lexeme, int len, int position, int weight)
 {
-	const char *lexeme = people_from_utf8(data, &len);
-
-	if (lexeme == NULL || len == 0 || b->used + len > VECTOR_MAX_BYTES)
+	if (b->used + len > VECTOR_MAX_BYTES)
 		return;
 	if (b->used + len > b->bytes_size)
 	{
@@ -131,6 +131,25 @@ add_lexeme(VectorBuilder *b, const char *data, int len, int position, int weight
 	memcpy(b->bytes + b->used, lexeme, len);
 	b->entries[b->nentries++] = (VectorEntry) {b->used, len, LIMITPOS(position), weight};
 	b->used += len;
+}
+
+static void
+add_lexeme(VectorBuilder *b, const char *data, int len, int position, int weight)
+{
+	const char *lexeme = people_from_utf8(data, &len);
+
+	if (lexeme == NULL || len == 0)
+		return;
+	add_bytes(b, lexeme, len, position, weight);
+	if (b->marked && weight == WEIGHT_NAME)
+	{
+		char	   *marked = palloc(len + 1);
+
+		marked[0] = '=';
+		memcpy(marked + 1, lexeme, len);
+		add_bytes(b, marked, len + 1, position, weight);
+		pfree(marked);
+	}
 }
 
 /* An atom; one of a script without spaces also from each of its syllables on. */
@@ -336,10 +355,11 @@ finish_vector(VectorBuilder *b, bool positions)
 
 /* The vector of a person; either may be NULL. */
 TSVector
-people_vector(text *name, text *email)
+people_vector(text *name, text *email, bool marked)
 {
 	VectorBuilder b = {0};
 
+	b.marked = marked;
 	if (name != NULL)
 	{
 		add_field(&b, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true, false);
@@ -356,7 +376,15 @@ Datum
 people_tsvector(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TSVECTOR(people_vector(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
-									 PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)));
+									 PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), false));
+}
+
+/* _search_vector(name text, email text) -> tsvector: the same with marked words of the name */
+Datum
+people_search_vector(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TSVECTOR(people_vector(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+									 PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), true));
 }
 
 /* _attribute_vector(VARIADIC text[]) -> tsvector of the values, without positions */

@@ -9,8 +9,10 @@
  *		<local@host		an address, its local part without separators; with and
  *						without a tag
  *		@host			the host of an address and each parent domain but the last
+ *		=word			a word of the name once more, in what is stored for search: the
+ *						index knows no weights, and many addresses share a word with few names
  *
- * No atom begins with < or @, so a prefix of words never has to pass by
+ * No atom begins with <, = or @, so a prefix of words never has to pass by
  * addresses, of which there are as many as people.
  */
 #ifndef PROFILES_PEOPLE_H
@@ -84,7 +86,7 @@ typedef struct SearchQuery
 /* people.c */
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
-extern TSVector people_vector(text *name, text *email);
+extern TSVector people_vector(text *name, text *email, bool marked);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 
 /* people_query.c: words of a query, several if it has alternatives */

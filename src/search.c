@@ -13,7 +13,7 @@
  * A tier is answered in one of two ways, by what our own statistics say.  Few:
  * all who match are fetched by index and ranked, beginning with the rarest words,
  * since an index gathers all that has a prefix before it can combine.  Many: first
- * who has the very words, by index; then profiles are walked newest first until
+ * who has the words in the name, by index; then profiles are walked newest first until
  * enough match.  A walk that goes on for too long gives way to the index.
  *
  * All SQL here runs as the extension's owner, in kept plans that are never
@@ -138,7 +138,7 @@ static const struct
 	const char *sql;
 	Oid			types[4];
 } statements[STATEMENTS] = {
-	[GET_FREQUENCY] = {"SELECT t.people::float8, t.attributes::float8, t.names::float8 FROM profiles.%1$s_search_stat t WHERE t.word = $1", {TEXTOID}},
+	[GET_FREQUENCY] = {"SELECT t.people::float8, t.attributes::float8 FROM profiles.%1$s_search_stat t WHERE t.word = $1", {TEXTOID}},
 	[GET_RANGE] = {"SELECT coalesce(sum(t.people), 0)::float8, coalesce(sum(t.attributes), 0)::float8 "
 	"FROM profiles.%1$s_search_stat t WHERE t.word >= $1 AND t.word < $2", {TEXTOID, TEXTOID}},
 	[GET_BY_INDEX] = {SELECT_VECTORS "s.search @@ $1", {TSQUERYOID}},
@@ -606,7 +606,7 @@ take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool w
 
 			if (!(where & IN_TYPOS) && !may_meet(name, email, query))
 				continue;
-			vector = people_vector(name, email);
+			vector = people_vector(name, email, false);
 		}
 		else
 		{
@@ -755,11 +755,10 @@ apply_filter(Search *search)
 /* ---------- estimates ---------- */
 
 /*
- * How many have a term in name or e-mail, about.  Adds to attributes how many there,
- * and to names how many have the very word in the name.
+ * How many have a term in name or e-mail, about.  Adds to attributes how many there.
  */
 static double
-term_frequency(Search *search, const Term *term, bool exact, double *attributes, double *names)
+term_frequency(Search *search, const Term *term, bool exact, double *attributes)
 {
 	int			len = term->len;
 	bool		address = term->lexeme[0] == '<';
@@ -803,8 +802,6 @@ term_frequency(Search *search, const Term *term, bool exact, double *attributes,
 		result = DatumGetFloat8(column(0, 1, &isnull));
 		if (attributes != NULL)
 			*attributes += DatumGetFloat8(column(0, 2, &isnull));
-		if (names != NULL && exact)
-			*names += DatumGetFloat8(column(0, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return result * share;
@@ -818,7 +815,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 
 	for (int i = 0; i < word->nleaves; i++)
 	{
-		double		f = term_frequency(search, &word->leaves[i], false, NULL, NULL);
+		double		f = term_frequency(search, &word->leaves[i], false, NULL);
 
 		if (best == NULL || f < *frequency)
 		{
@@ -859,7 +856,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 	for (int i = 0; i < word->nterms; i++)
 	{
 		double		people = term_frequency(search, &word->terms[i], false,
-											where & IN_ATTRIBUTES ? &key->attributes : NULL, NULL);
+											where & IN_ATTRIBUTES ? &key->attributes : NULL);
 
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
@@ -879,7 +876,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 
 		for (int i = 0; i < word->nall; i++)
 		{
-			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, NULL, NULL);
+			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, NULL);
 
 			if (best < 0 || people < least)
 			{
@@ -1037,41 +1034,51 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 }
 
 /*
- * Who is called by the very words: a part of what a prefix brings.  Returns how
- * many are still to be found, about: 0 if all have been, or there are hardly any.
+ * Who has all words in the name, by the index: whatever it begins with, if that is
+ * affordable, else the very words.  Returns how many are still to be found that are
+ * called so, about: 0 if all have been.
  */
 static double
-take_exact(Search *search, const SearchQuery *query, int where, Tier tier)
+take_named(Search *search, const SearchQuery *query, Tier tier)
 {
-	double		total = Max(search->people, 1);
-	double		people = total;
-	double		names = total;
-	double		cost;
-	StringInfoData s;
-	Datum		value;
+	IndexPlan	plan = {0};
 
-	initStringInfo(&s);
-	for (int i = 0; i < query->nwords; i++)
+	for (int exact = 0; exact < 2; exact++)
 	{
-		Term		term = query->words[i].terms[0];
-		double		named = 0;
+		IndexKey	keys[QUERY_MAX_WORDS];
+		double		walked;
 
-		people *= Min(term_frequency(search, &term, true, NULL, &named) / total, 1);
-		names *= Min(named / total, 1);
-		term.prefix = false;
-		if (i > 0)
-			appendStringInfoString(&s, " & ");
-		people_append_term(&s, &term);
+		for (int i = 0; i < query->nwords; i++)
+		{
+			const QueryWord *word = &query->words[i];
+
+			initStringInfo(&keys[i].query);
+			keys[i].people = keys[i].attributes = 0;
+			for (int j = 0; j < word->nterms; j++)
+			{
+				Term		marked = word->terms[j];
+
+				if (marked.lexeme[0] == '<' || marked.lexeme[0] == '@')
+					continue;
+				marked.lexeme = psprintf("=%s", marked.lexeme);
+				marked.len++;
+				add_alternative(&keys[i], &marked, exact);
+				keys[i].people += term_frequency(search, &marked, exact, NULL);
+			}
+			/* an address is no name */
+			if (keys[i].query.len == 0)
+				return 0;
+		}
+		plan_index(search, query, keys, IN_TERMS, &plan);
+		walked = search->max * search->people / Max(plan.people, 0.001) * COST_WALKED;
+		if (plan.cost <= CHEAP || (exact && plan.cost <= walked))
+		{
+			take_by_index(search, query, keys, &plan, IN_TERMS | IN_LEAVES, tier);
+			apply_filter(search);
+			return 0;
+		}
 	}
-	cost = people * COST_FETCHED;
-	if (cost > CHEAP && cost > search->max * total / Max(names, 0.001) * COST_WALKED)
-		return names;
-	if (cost > CHEAP && names < 1)
-		return 0;
-	value = parse_query(s.data);
-	take_all(search, GET_BY_INDEX, &value, query, where, tier);
-	apply_filter(search);
-	return 0;
+	return plan.people;
 }
 
 /*
@@ -1180,7 +1187,7 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 	else
 	{
 		if (where == (IN_TERMS | IN_LEAVES))
-			exact = take_exact(search, query, where, tier);
+			exact = take_named(search, query, tier);
 		/* words may exclude each other: no further than the index would take */
 		if (!walk(search, query, where, tier, (int) Min(Max(5 * walk_rows, WALK_LEAST), Min(plan.cost / walked, WALK_MOST)), exact))
 			take_by_index(search, query, keys, &plan, where, tier);
@@ -1215,7 +1222,7 @@ find_corrections(Search *search, SearchQuery *query)
 			if (n < 4)
 				continue;
 			/* what is a word to many is no typo of what is one to few */
-			frequency = term_frequency(search, leaf, true, NULL, NULL);
+			frequency = term_frequency(search, leaf, true, NULL);
 			nkeys = word_keys(chars, n, most, keys);
 			for (int k = 0; k < nkeys; k++)
 				elements[k] = Int32GetDatum((int32) keys[k]);
@@ -1466,13 +1473,23 @@ put_text(const char *text, Datum *value, bool *isnull)
 		*value = CStringGetTextDatum(text);
 }
 
+/* A score as a number that differs wherever scores do, though it has fewer digits. */
+static float4
+rank_of(const Candidate *candidate, const Candidate *before, float4 rank_before)
+{
+	float4		rank = (float4) ((double) candidate->score / ((UINT64CONST(1) << SCORE_BITS) - 1));
+
+	if (before == NULL)
+		return rank;
+	return candidate->score == before->score ? rank_before : Min(rank, nextafterf(rank_before, 0));
+}
+
 static void
-put_result(Search *search, Candidate *candidate, ReturnSetInfo *rsinfo)
+put_result(Search *search, Candidate *candidate, float4 rank, ReturnSetInfo *rsinfo)
 {
 	Datum		values[6];
 	bool		nulls[6] = {0};
 	int			n = 0;
-	uint64		most = (UINT64CONST(1) << SCORE_BITS) - 1;
 
 	values[n++] = CStringGetTextDatum(candidate->key);
 	put_text(candidate->name, &values[n], &nulls[n]);
@@ -1483,7 +1500,7 @@ put_result(Search *search, Candidate *candidate, ReturnSetInfo *rsinfo)
 		n++;
 	}
 	values[n++] = TimestampTzGetDatum(candidate->seen);
-	values[n++] = Float4GetDatum((float4) ((double) candidate->score / most));
+	values[n++] = Float4GetDatum(rank);
 	values[n++] = CStringGetTextDatum(matched_text(search, candidate));
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
@@ -1500,6 +1517,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	ProfilesRole caller;
 	Candidate **list;
 	int			n;
+	float4		rank = 0;
 	MemoryContext context;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -1528,11 +1546,12 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	set_local("enable_material", "off");
 	set_local("max_parallel_workers_per_gather", "0");
 	set_local("work_mem", "64MB");
+	set_local("gin_fuzzy_search_limit", "0");
 
 	{
 		Term		all = {"", 0};
 
-		search.people = term_frequency(&search, &all, true, NULL, NULL);
+		search.people = term_frequency(&search, &all, true, NULL);
 		search.few = Max(FEW_LEAST, sqrt(search.people * search.max));
 	}
 	MemoryContextSwitchTo(context);
@@ -1576,7 +1595,10 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	}
 	list = first_candidates(&search, &n);
 	for (int i = 0; i < n; i++)
-		put_result(&search, list[i], rsinfo);
+	{
+		rank = rank_of(list[i], i > 0 ? list[i - 1] : NULL, rank);
+		put_result(&search, list[i], rank, rsinfo);
+	}
 	SPI_finish();
 	profiles_become_caller(caller);
 	MemoryContextDelete(context);

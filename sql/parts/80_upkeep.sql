@@ -668,12 +668,12 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'key and block must not be NULL';
     END IF;
     PERFORM profiles._lock_kind(kind);
-    PERFORM profiles._forget_words(kind, key);
     FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging'] LOOP
         IF to_regclass(format('profiles.%I', place)) IS NOT NULL THEN
             EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;
         END IF;
     END LOOP;
+    PERFORM profiles._prune_words(kind);
     EXECUTE format('UPDATE profiles.%I p SET example = NULL WHERE p.example = $1', kind || '_pending') USING key;
     DELETE FROM profiles.kept k WHERE k.kind = _forget.kind AND k.key = _forget.key;
     UPDATE profiles.source_count n SET example = NULL WHERE n.kind = _forget.kind AND n.example = _forget.key;

@@ -10,6 +10,10 @@ CREATE FUNCTION profiles.people_tsquery(query text) RETURNS tsquery
     AS 'MODULE_PATHNAME', 'people_tsquery' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION profiles.people_tsquery(text) IS 'Query for vectors of people_tsvector from what somebody typed: every word is a prefix, in any order. An upper-case OR parts alternatives, other operators are text. Never an error; an empty query, which finds nothing, if there are no words.';
 
+CREATE FUNCTION profiles._search_vector(name text, email text) RETURNS tsvector
+    AS 'MODULE_PATHNAME', 'people_search_vector' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION profiles._search_vector(text, text) IS 'Internal: people_tsvector, with each word of the name once more behind a =, so that an index tells it from the same word in an address.';
+
 CREATE FUNCTION profiles._attribute_vector(VARIADIC attributes text[]) RETURNS tsvector
     AS 'MODULE_PATHNAME', 'people_attribute_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION profiles._attribute_vector(text[]) IS 'Internal: vector of the values of attributes, without positions.';
@@ -126,7 +130,7 @@ BEGIN
         EXECUTE format('DROP TABLE IF EXISTS profiles.%I, profiles.%I, profiles.%I', kind || '_search', kind || '_word', kind || '_search_stat');
         EXECUTE format('CREATE TABLE profiles.%I (key text PRIMARY KEY, search tsvector NOT NULL, attributes tsvector NOT NULL)', kind || '_search');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, keys integer[] NOT NULL)', kind || '_word');
-        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, names integer NOT NULL, attributes integer NOT NULL)',
+        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL)',
                        kind || '_search_stat');
         -- statistics of our own are better, see _search_statistics
         EXECUTE format('ALTER TABLE profiles.%I ALTER search SET STATISTICS 0, ALTER attributes SET STATISTICS 0', kind || '_search');
@@ -146,9 +150,8 @@ BEGIN
                 ('_word', 'word', 'The word.'),
                 ('_word', 'keys', 'Hashes of it with letters left out.'),
                 ('_search_stat', NULL, 'Internal: how frequent words are that search finds a %s by, from a sample.'),
-                ('_search_stat', 'word', 'The word, or the beginning of an address; empty: all.'),
+                ('_search_stat', 'word', 'The word, behind a = the word of a name, or the beginning of an address; empty: all.'),
                 ('_search_stat', 'people', 'How many have it in name or e-mail, about.'),
-                ('_search_stat', 'names', 'Of these, how many in the name, about.'),
                 ('_search_stat', 'attributes', 'How many have it in other attributes, about.')) AS c (suffix, column_name, description)
         LOOP
             EXECUTE format('COMMENT ON %s profiles.%I%s IS %L', CASE WHEN r.column_name IS NULL THEN 'TABLE' ELSE 'COLUMN' END,
@@ -189,7 +192,7 @@ BEGIN
     EXECUTE format($query$
         WITH stored AS (
             INSERT INTO profiles.%1$I AS s (key, search, attributes)
-            SELECT p.%2$I, profiles.people_tsvector(p.%3$I, %4$s), profiles._attribute_vector(VARIADIC ARRAY[%5$s]::text[])
+            SELECT p.%2$I, profiles._search_vector(p.%3$I, %4$s), profiles._attribute_vector(VARIADIC ARRAY[%5$s]::text[])
             FROM profiles.%6$I p WHERE true %7$s
             ORDER BY 1
             ON CONFLICT (key) DO UPDATE SET search = EXCLUDED.search, attributes = EXCLUDED.attributes
@@ -245,6 +248,29 @@ END
 $$;
 COMMENT ON FUNCTION profiles._watch_import(integer) IS 'Internal: gives the table of an import the triggers that keep search up to date.';
 
+-- Takes what only those had who are gone, or are called otherwise now, from
+-- dictionary and statistics. Words that thousands had tell nothing of one, and
+-- would take long to look up.
+CREATE FUNCTION profiles._prune_words(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format($query$
+        DELETE FROM profiles.%I w
+        WHERE NOT EXISTS (SELECT FROM profiles.%I t WHERE t.word = w.word AND t.people >= 1000)
+          AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.search @@ profiles._lexeme_query(w.word)) $query$,
+        kind || '_word', kind || '_search_stat', kind || '_search');
+    EXECUTE format($query$
+        DELETE FROM profiles.%1$I t
+        WHERE t.people + t.attributes < 1000 AND t.word NOT LIKE '<%%' AND t.word <> ''
+          AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.search @@ profiles._lexeme_query(t.word))
+          AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.attributes @@ profiles._lexeme_query(t.word)) $query$,
+        kind || '_search_stat', kind || '_search');
+END
+$$;
+COMMENT ON FUNCTION profiles._prune_words(text) IS 'Internal: takes the words that nobody has any more from dictionary and statistics.';
+
 -- How frequent words are, from a sample, so that a search can choose where to
 -- begin. Of addresses only how they begin. Words that nobody has any more go.
 CREATE FUNCTION profiles._search_statistics(kind text) RETURNS void
@@ -260,21 +286,19 @@ BEGIN
     share := least(1, sample / greatest(people, 1)::double precision);
     EXECUTE format('DELETE FROM profiles.%I', kind || '_search_stat');
     EXECUTE format($query$
-        INSERT INTO profiles.%1$I (word, people, names, attributes)
-        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.names) / $1)::integer, (sum(l.attributes) / $1)::integer
+        INSERT INTO profiles.%1$I (word, people, attributes)
+        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.attributes) / $1)::integer
         FROM (SELECT s.search, s.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0)) s
         CROSS JOIN LATERAL (
             SELECT CASE WHEN u.lexeme LIKE '<%%' THEN left(u.lexeme, 5) ELSE u.lexeme END COLLATE "C" AS word,
-                   1 AS people, ('A' = ANY (u.weights))::integer AS names, 0 AS attributes
+                   1 AS people, 0 AS attributes
             FROM unnest(s.search) u
             UNION ALL
-            SELECT u.lexeme COLLATE "C", 0, 0, 1 FROM unnest(s.attributes) u) l
+            SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u) l
         GROUP BY l.word HAVING count(*) > 1
-        UNION ALL SELECT '', $2, $2, 0 $query$, kind || '_search_stat', kind || '_search')
+        UNION ALL SELECT '', $2, 0 $query$, kind || '_search_stat', kind || '_search')
     USING share, people;
-    EXECUTE format('DELETE FROM profiles.%I w WHERE NOT EXISTS (SELECT FROM profiles.%I t WHERE t.word = w.word AND t.people > 0) '
-                   'AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.search @@ profiles._lexeme_query(w.word))',
-                   kind || '_word', kind || '_search_stat', kind || '_search');
+    PERFORM profiles._prune_words(kind);
     EXECUTE format('ANALYZE profiles.%I', kind || '_search');
     UPDATE profiles.upkeep u SET search_size = pg_relation_size(format('profiles.%I', _search_statistics.kind || '_search')) WHERE u.kind = _search_statistics.kind;
 END
@@ -282,46 +306,26 @@ $$;
 COMMENT ON FUNCTION profiles._search_statistics(text) IS 'Internal: counts words of a sample, so that a search can choose where to begin.';
 
 -- At the end of upkeep: nothing pending in the indexes, which every search would
--- have to read; statistics anew once much has changed.
+-- have to read; statistics anew after a rebuild and once much has changed.
 CREATE FUNCTION profiles._settle_search(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     search regclass := to_regclass(format('profiles.%I', kind || '_search'));
-    known bigint := (SELECT u.search_size FROM profiles.upkeep u WHERE u.kind = _settle_search.kind);
+    state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _settle_search.kind);
 BEGIN
     PERFORM gin_clean_pending_list(i.indexrelid)
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'gin'
     WHERE i.indrelid = search;
-    IF pg_relation_size(search) NOT BETWEEN 0.7 * known AND 1.3 * known + 65536 THEN
+    IF state.rebuilt_at = state.started_at
+        OR pg_relation_size(search) NOT BETWEEN 0.7 * state.search_size AND 1.3 * state.search_size + 65536
+    THEN
         PERFORM profiles._search_statistics(kind);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION profiles._settle_search(text) IS 'Internal: what upkeep does for search in the end.';
-
--- The words of one who is to be forgotten that nobody else has.
-CREATE FUNCTION profiles._forget_words(kind text, key text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    words text[];
-    place text;
-BEGIN
-    EXECUTE format($query$
-        SELECT array_agg(l.word)
-        FROM (SELECT lexeme AS word, profiles._lexeme_query(lexeme) AS query
-              FROM profiles.%1$I s, unnest(s.search || s.attributes) WHERE s.key = $1) l
-        WHERE NOT EXISTS (SELECT FROM profiles.%1$I s WHERE s.key <> $1 AND (s.search @@ l.query OR s.attributes @@ l.query)) $query$,
-        kind || '_search') INTO words USING key;
-    FOREACH place IN ARRAY ARRAY['_word', '_search_stat'] LOOP
-        EXECUTE format('DELETE FROM profiles.%I w WHERE w.word = ANY ($1)', kind || place) USING words;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION profiles._forget_words(text, text) IS 'Internal: takes the words that only one subject has from dictionary and statistics.';
 
 -- searching
 

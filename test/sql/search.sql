@@ -25,7 +25,7 @@ BEGIN
         FROM pg_attribute a WHERE a.attrelid = format('profiles.%ss', k)::regclass AND a.attnum > 0 AND a.atttypid = 'text'::regtype
           AND a.attname NOT IN (k || '_id', k || '_name', k || '_email');
         RETURN QUERY EXECUTE format($q$
-            WITH fresh AS (SELECT p.%1$s_id AS key, profiles.people_tsvector(p.%1$s_name, %2$s) AS s, profiles._attribute_vector(%3$s) AS a FROM profiles.%1$ss p),
+            WITH fresh AS (SELECT p.%1$s_id AS key, profiles._search_vector(p.%1$s_name, %2$s) AS s, profiles._attribute_vector(%3$s) AS a FROM profiles.%1$ss p),
                  stored AS (SELECT t.key, t.search AS s, t.attributes AS a FROM profiles.%1$s_search t)
             SELECT '%1$s', d.key FROM ((TABLE fresh EXCEPT ALL TABLE stored) UNION ALL (TABLE stored EXCEPT ALL TABLE fresh)) d
             UNION ALL
@@ -125,6 +125,26 @@ SELECT array_agg(word ORDER BY word) FROM profiles.user_word WHERE word IN ('zyx
 SELECT user_id FROM profiles.search_users('zyxwv');
 SELECT count(*) FROM profiles.user_search WHERE key = 'u9';
 
+-- nor of one who had another name before, nor, after a rebuild, of one whose events are gone
+CREATE FUNCTION srch.nobodys() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT 'word ' || w.word FROM profiles.user_word w
+    WHERE NOT EXISTS (SELECT FROM profiles.user_search s WHERE w.word = ANY (profiles._dictionary_words(s.search)))
+    UNION ALL
+    SELECT 'statistics ' || t.word FROM profiles.user_search_stat t
+    WHERE t.word <> '' AND t.word NOT LIKE '<%' AND NOT EXISTS (SELECT FROM profiles.user_search s WHERE t.word = ANY (tsvector_to_array(s.search) || tsvector_to_array(s.attributes)))
+    ORDER BY 1
+$$;
+INSERT INTO srch.events VALUES ('2026-02-09Z', 'u10', 'Ada Quimberton', 'q@example.com', 's10', NULL, NULL, 'DE', 'quux');
+INSERT INTO srch.events VALUES ('2026-02-10Z', 'u11', 'Ada Quillfeather', 'q@example.com', 's11', NULL, NULL, 'DE', 'quux');
+INSERT INTO srch.events VALUES ('2026-02-10Z', 'u10', 'Ada Renamedson', 'r@example.com', 's10', NULL, NULL, 'DE', 'quux');
+SELECT count(*) AS known FROM profiles.user_word WHERE word IN ('quimberton', 'renamedson', 'quillfeather');
+SELECT profiles.forget('user', 'u10', block => true);
+SELECT word FROM profiles.user_word WHERE word IN ('quimberton', 'renamedson', 'quillfeather');
+SELECT * FROM srch.nobodys();
+DELETE FROM srch.events WHERE user_id = 'u11';
+CALL profiles.rebuild('user');
+SELECT * FROM srch.nobodys();
+
 -- who is found is ranked: tiers, then how words are met, then the newest
 DELETE FROM srch.events;
 CALL profiles.refresh();
@@ -183,6 +203,8 @@ SELECT timestamptz '2026-01-01Z' + (i * 7919 % 6011) * interval '1 min', 'm' || 
 FROM generate_series(1, 6010) AS i;
 -- found only by the index that a walk gives way to: nobody else has both words, and these were not seen for long
 INSERT INTO srch.events SELECT '2020-01-01Z'::timestamptz + i * interval '1 day', 'old' || i, 'Max Adams', NULL, 's', NULL, NULL, 'DE', 'pro' FROM generate_series(1, 3) AS i;
+-- called as many addresses are
+INSERT INTO srch.events VALUES ('2020-01-05Z', 'old4', 'Max Gmail', NULL, 's', NULL, NULL, 'DE', 'pro'), ('2020-01-06Z', 'old5', 'Petra Gmailova', NULL, 's', NULL, NULL, 'DE', 'pro');
 CALL profiles.rebuild('user');
 SELECT * FROM srch.wrong();
 SELECT people FROM profiles.user_search_stat WHERE word IN ('', 'james', '@gmail.example') ORDER BY word;
@@ -223,6 +245,9 @@ WHERE (SELECT array_agg(s.user_id ORDER BY s.position) FROM profiles.search_user
       <> (SELECT array_agg(p.user_id ORDER BY p.exact DESC, p.named DESC, p.last_seen DESC, p.user_id COLLATE "C")
           FROM (SELECT * FROM srch.plain(q.query, false) ORDER BY exact DESC, named DESC, last_seen DESC, user_id COLLATE "C" LIMIT 20) p)
   AND q.query IN ('james', 'jan', 'james smith', 'ann', 'jane', 'nov jane', 'rare7', 'user1234', 'j', 'ja', 'gmail');
+-- a name is found before the many addresses that have the word, however long ago it was seen
+SELECT t.typed, t.max, (SELECT string_agg(s.user_id, ' ' ORDER BY s.position) FROM profiles.search_users(t.typed, t.max) WITH ORDINALITY AS s (user_id, n, e, l, r, m, position) WHERE s.position < 3) AS first
+FROM (VALUES ('gmail', 2), ('gmail', 3), ('gmail', 50), ('m gmail', 2), ('gmail p', 2)) AS t (typed, max);
 -- ranks and times never rise down the list
 SELECT q.query FROM srch.query q, LATERAL (
     SELECT count(*) AS n FROM (SELECT rank, last_seen, lag(rank) OVER w AS rank_before, lag(last_seen) OVER w AS seen_before
