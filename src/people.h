@@ -36,6 +36,7 @@ typedef enum Level
 	LEVEL_HOST,
 	LEVEL_LOCAL,
 	LEVEL_PREFIX,				/* a word of the name begins with it */
+	LEVEL_TYPED,				/* the address begins with it, several atoms */
 	LEVEL_JOINED,				/* is it when joined with the next, or taken apart */
 	LEVEL_EXACT,				/* is it */
 	LEVEL_ADDRESS				/* the whole address */
@@ -92,6 +93,7 @@ extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 /* people_query.c: words of a query, several if it has alternatives */
 #define QUERY_MAX_ALTERNATIVES 8
 extern int	people_parse_query(const char *typed, int len, SearchQuery **queries);
+extern bool people_take_apart(const SearchQuery *query, SearchQuery *apart);
 extern void people_append_term(StringInfo s, const Term *term);
 
 #endif							/* PROFILES_PEOPLE_H */

@@ -104,7 +104,7 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		{
 			lexeme_begin(&lexeme, "<");
 			chunk_local(t, chunk, true, &lexeme);
-			add_term(word, &lexeme, true);
+			add_term(word, &lexeme, word->compound);
 		}
 		if (word->compound && may_be_host(t, chunk))
 		{
@@ -232,6 +232,42 @@ people_parse_query(const char *typed, int len, SearchQuery **queries)
 	}
 	pfree(text);
 	return n;
+}
+
+/*
+ * The query with the atoms of compounds as words of their own; whether it has any.
+ * Of an address that would be hardly anything.
+ */
+bool
+people_take_apart(const SearchQuery *query, SearchQuery *apart)
+{
+	bool		any = false;
+
+	memset(apart, 0, sizeof(SearchQuery));
+	apart->natoms = query->natoms;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const QueryWord *word = &query->words[i];
+		bool		compound = word->compound && !word->address;
+
+		any |= compound;
+		for (int j = 0; j < (compound ? word->nleaves : 1) && apart->nwords < QUERY_MAX_WORDS; j++)
+		{
+			QueryWord  *part = &apart->words[apart->nwords++];
+
+			if (!compound)
+			{
+				*part = *word;
+				continue;
+			}
+			part->leaves[0] = word->leaves[j];
+			part->leaves[0].prefix = true;
+			part->terms[0] = part->leaves[0];
+			part->squeezed = pnstrdup(part->terms[0].lexeme, part->terms[0].len);
+			part->nterms = part->nleaves = part->nall = 1;
+		}
+	}
+	return any;
 }
 
 /* ---------- as a tsquery ---------- */

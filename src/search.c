@@ -303,7 +303,7 @@ term_level(TSVector vector, const Term *term)
 		if (!entry->haspos)
 			return LEVEL_ATTRIBUTE;
 		if (term->lexeme[0] == '<')
-			best = Max(best, exact ? LEVEL_ADDRESS : LEVEL_LOCAL);
+			best = Max(best, exact ? LEVEL_ADDRESS : term->joined ? LEVEL_TYPED : LEVEL_LOCAL);
 		else
 		{
 			for (int j = 0; j < POSDATALEN(vector, entry); j++)
@@ -373,16 +373,20 @@ has_all_leaves(TSVector vector, const QueryWord *word)
 	return true;
 }
 
-/* Leaves as they are or corrected, in any order; the distance of all. */
+/* Leaves as they are, at what levels, or corrected, in any order; the distance of all. */
 static bool
-meets_with_typos(TSVector vector, const QueryWord *word, int *distance, const Term **correction)
+meets_with_typos(TSVector vector, const QueryWord *word, uint16 *levels, int *distance, const Term **correction)
 {
 	for (int i = 0; i < word->nall; i++)
 	{
 		const Term *best = NULL;
+		Level		level = term_level(vector, &word->leaves[i]);
 
-		if (term_level(vector, &word->leaves[i]) != LEVEL_NONE)
+		if (level != LEVEL_NONE)
+		{
+			*levels |= 1 << level;
 			continue;
+		}
 		for (int j = 0; j < word->ncorrections[i]; j++)
 		{
 			const Term *term = &word->corrections[i][j];
@@ -399,7 +403,8 @@ meets_with_typos(TSVector vector, const QueryWord *word, int *distance, const Te
 }
 
 static Level
-word_level(TSVector vector, TSVector attributes, const QueryWord *word, int where, int *distance, const Term **correction)
+word_level(TSVector vector, TSVector attributes, const QueryWord *word, int where,
+		   uint16 *levels, int *distance, const Term **correction)
 {
 	Level		best = LEVEL_NONE;
 
@@ -425,7 +430,7 @@ word_level(TSVector vector, TSVector attributes, const QueryWord *word, int wher
 			memchr(word->terms[0].lexeme, '.', word->terms[0].len) == NULL && has_all_leaves(attributes, word))
 			best = LEVEL_ATTRIBUTE;
 	}
-	if (best == LEVEL_NONE && where & IN_TYPOS && meets_with_typos(vector, word, distance, correction))
+	if (best == LEVEL_NONE && where & IN_TYPOS && meets_with_typos(vector, word, levels, distance, correction))
 		best = LEVEL_TYPO;
 	return best;
 }
@@ -455,11 +460,11 @@ name_words(TSVector vector)
 typedef enum Tier
 {
 	TIER_TYPOS = 1,
-	TIER_ATTRIBUTES,
+	TIER_ATTRIBUTES,			/* or compounds taken apart */
 	TIER_WORDS
 } Tier;
 
-#define SCORE_BITS	42
+#define SCORE_BITS	47
 
 /*
  * The rank key: tier, few letters changed, the whole field, then the number of
@@ -478,7 +483,7 @@ score(TSVector vector, TSVector attributes, const SearchQuery *query, int where,
 	*correction = NULL;
 	for (int i = 0; i < query->nwords; i++)
 	{
-		Level		level = word_level(vector, attributes, &query->words[i], where, &distance, correction);
+		Level		level = word_level(vector, attributes, &query->words[i], where, levels, &distance, correction);
 
 		if (level == LEVEL_NONE)
 			return 0;
@@ -1130,7 +1135,7 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, d
 	for (int i = 0; i < query->nwords; i++)
 	{
 		if (query->words[i].compound || query->words[i].address)
-			good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_ADDRESS;
+			good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_TYPED | 1 << LEVEL_ADDRESS;
 	}
 	portal = SPI_cursor_open(NULL, plan, values, NULL, true);
 	for (;;)
@@ -1261,6 +1266,7 @@ search_alternative(Search *search, SearchQuery *query)
 	bool		address = false;
 	/* candidates refer to it */
 	SearchQuery *decisive = MemoryContextAllocZero(search->context, sizeof(SearchQuery));
+	SearchQuery *apart = MemoryContextAllocZero(search->context, sizeof(SearchQuery));
 
 	for (int i = 0; i < query->nwords; i++)
 	{
@@ -1285,6 +1291,9 @@ search_alternative(Search *search, SearchQuery *query)
 		if (search->nfound > 0)
 			return;
 	}
+	/* "j.smith" is nobody's address */
+	if (search->nfound == 0 && people_take_apart(query, apart))
+		run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
 	run_tier(search, query, IN_TERMS | IN_LEAVES | IN_ATTRIBUTES, TIER_ATTRIBUTES, false);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
@@ -1336,33 +1345,40 @@ first_candidates(Search *search, int *n)
 	return list;
 }
 
-/* Columns of attributes that meet a word of the query which name and e-mail don't. */
+/*
+ * Columns of attributes that meet a word of the query which name and e-mail don't;
+ * those that have atoms of one if none has it whole.
+ */
 static char *
 matched_attributes(Search *search, Candidate *candidate)
 {
 	const SearchQuery *query = candidate->query;
-	StringInfoData s;
-	Datum		values[2];
 	char	   *result = NULL;
 
-	initStringInfo(&s);
-	for (int i = 0; i < query->nwords; i++)
+	for (int apart = 0; apart < 2 && result == NULL; apart++)
 	{
-		const QueryWord *word = &query->words[i];
+		StringInfoData s;
+		Datum		values[2];
 
-		for (int j = 0; j < word->nterms; j++)
+		initStringInfo(&s);
+		for (int i = 0; i < query->nwords; i++)
 		{
-			if (s.len > 0)
-				appendStringInfoString(&s, " | ");
-			people_append_term(&s, &word->terms[j]);
+			const QueryWord *word = &query->words[i];
+
+			for (int j = 0; j < (apart ? word->nall : word->nterms); j++)
+			{
+				if (s.len > 0)
+					appendStringInfoString(&s, " | ");
+				people_append_term(&s, apart ? &word->leaves[j] : &word->terms[j]);
+			}
 		}
+		values[0] = CStringGetTextDatum(candidate->key);
+		values[1] = parse_query(s.data);
+		execute(search, GET_MATCHED, values);
+		if (SPI_processed > 0)
+			result = text_column(search, 0, 1);
+		SPI_freetuptable(SPI_tuptable);
 	}
-	values[0] = CStringGetTextDatum(candidate->key);
-	values[1] = parse_query(s.data);
-	execute(search, GET_MATCHED, values);
-	if (SPI_processed > 0)
-		result = text_column(search, 0, 1);
-	SPI_freetuptable(SPI_tuptable);
 	return result;
 }
 
@@ -1379,7 +1395,7 @@ matched_text(Search *search, Candidate *candidate)
 		return psprintf("%s_id", kind);
 	if (candidate->levels & (1 << LEVEL_EXACT | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX))
 		appendStringInfo(&s, "%s_name", kind);
-	if (candidate->levels & (1 << LEVEL_ADDRESS | 1 << LEVEL_LOCAL | 1 << LEVEL_HOST))
+	if (candidate->levels & (1 << LEVEL_ADDRESS | 1 << LEVEL_TYPED | 1 << LEVEL_LOCAL | 1 << LEVEL_HOST))
 		appendStringInfo(&s, "%s%s_%s", s.len > 0 ? ", " : "", kind, search->kind == 0 ? "email" : "name");
 	if (candidate->levels & 1 << LEVEL_ATTRIBUTE &&
 		(attributes = matched_attributes(search, candidate)) != NULL)
@@ -1407,6 +1423,35 @@ check_rights(int kind, Oid namespace)
 				 errmsg("permission denied for view %s", name),
 				 errhint("What is found is shown: GRANT SELECT ON profiles.%s TO %s.", name,
 						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+}
+
+/* A filter that is but the name of a segment, and of no column, says to be in it. */
+static Datum
+expand_segment(int kind, Datum filter, Oid owner)
+{
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {filter, CStringGetTextDatum(profiles_kinds[kind])};
+	MemoryContext context = CurrentMemoryContext;
+	ProfilesRole caller = profiles_become_owner(owner);
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT format('in_segment(%L)', s.segment) FROM profiles.segment_config s "
+							  "WHERE s.segment = btrim($1) AND s.kind = $2 AND NOT EXISTS "
+							  "    (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._relation($2))) "
+							  "     AND a.attnum > 0 AND a.attname IN (s.segment, lower(s.segment)))",
+							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look up a segment");
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		filter = datumCopy(column(0, 1, &isnull), false, -1);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	profiles_become_caller(caller);
+	return filter;
 }
 
 /* A filter as checked SQL, analysed as the caller. */
@@ -1530,7 +1575,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 				 errhint("It is how many to return, from 1 to %d.", SEARCH_MOST)));
 	check_rights(kind, get_func_namespace(fcinfo->flinfo->fn_oid));
 	if (!PG_ARGISNULL(2))
-		search.filter = check_filter(kind, PG_GETARG_DATUM(2));
+		search.filter = check_filter(kind, expand_segment(kind, PG_GETARG_DATUM(2), profiles_owner(fcinfo->flinfo->fn_oid)));
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 

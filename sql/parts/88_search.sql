@@ -334,7 +334,7 @@ CREATE FUNCTION profiles.search_users(query text, max integer DEFAULT 20, filter
                                       OUT rank real, OUT matched text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_search_users' LANGUAGE C STABLE ROWS 20 COST 10000;
-COMMENT ON FUNCTION profiles.search_users(text, integer, text) IS 'Finds users by what somebody typed: name, e-mail or any other text attribute, every word as a prefix, in any order, whatever case and accents; e-mails by any part; typos last. Returns the best first, at most max (1 to 1000), the more recently seen first among equals. rank: greater is better, comparable within one answer only. matched: the columns that met the query, and the word a typo was taken for. filter: a condition on columns of users, see Filters in the reference. Whatever query is, it is no error. The caller needs SELECT on profiles.users.';
+COMMENT ON FUNCTION profiles.search_users(text, integer, text) IS 'Finds users by what somebody typed: name, e-mail or any other text attribute, every word as a prefix, in any order, whatever case and accents; e-mails by any part; typos last. Returns the best first, at most max (1 to 1000), the more recently seen first among equals. rank: greater is better, comparable within one answer only. matched: the columns that met the query, and the word a typo was taken for. filter: a condition on columns of users, see Filters in the reference, or the name of a segment. Whatever query is, it is no error. The caller needs SELECT on profiles.users.';
 
 CREATE FUNCTION profiles.search_accounts(query text, max integer DEFAULT 20, filter text DEFAULT NULL,
                                          OUT account_id text, OUT account_name text, OUT last_seen timestamptz,

@@ -32,5 +32,8 @@ SELECT r.query, a.user_id AS must_not, a.position AS was
 FROM relevance r JOIN answer a ON a.number = r.number AND a.user_id = ANY (string_to_array(r.not_found, ' '))
 ORDER BY r.number, a.user_id;
 
+-- everybody is found for a reason
+SELECT r.query, s.user_id FROM relevance r CROSS JOIN LATERAL profiles.search_users(r.query) s WHERE coalesce(s.matched, '') = '';
+
 SELECT profiles.uninstall();
 DROP TABLE relevance_events;

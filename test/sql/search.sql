@@ -105,6 +105,9 @@ SELECT user_id, matched FROM profiles.search_users('lovelace margaret');
 SELECT user_id, matched FROM profiles.search_users('00000000-0000-4000-8000-00000000cafe');
 SELECT user_id, matched FROM profiles.search_users('dan klara', filter => 'seats > 6');
 SELECT user_id, matched FROM profiles.search_users('dan klara', filter => 'seats > 7');
+-- atoms of a word in several attributes
+SELECT user_id, matched FROM profiles.search_users('free&klara');
+SELECT user_id, matched FROM profiles.search_users('pro&klara');
 UPDATE srch.crm SET owner = 'Joan Clarke' WHERE owner LIKE 'Marg%';
 DELETE FROM srch.crm WHERE owner LIKE 'Kl%';
 CALL profiles.sync('srch.crm');
@@ -171,6 +174,13 @@ SELECT user_id FROM profiles.search_users('r10', filter => 'user_name = ''Ann'''
 SELECT user_id FROM profiles.search_users('r10', filter => 'user_name = ''Bob''');
 SELECT profiles.create_segment('early', 'last_seen < ''2026-03-04Z''');
 SELECT user_id FROM profiles.search_users('ann', filter => 'in_segment(''early'') AND user_name <> ''Ann''') ORDER BY 1;
+-- the name of a segment alone, if no column is called so; of the kind that is searched
+SELECT user_id FROM profiles.search_users('ann', filter => 'early') ORDER BY 1;
+SELECT user_id FROM profiles.search_users('ann', filter => ' early ') EXCEPT SELECT user_id FROM profiles.search_users('ann', filter => 'in_segment(''early'')');
+SELECT account_id FROM profiles.search_accounts('ann', filter => 'early');
+SELECT profiles.create_segment('user_name', 'true');
+SELECT user_id FROM profiles.search_users('ann', filter => 'user_name');
+SELECT profiles.drop_segment('user_name');
 SELECT profiles.drop_segment('early');
 
 -- rights: EXECUTE and SELECT on the view, and nothing else
