@@ -365,6 +365,9 @@ SELECT profiles.alter_source('cap.events', capture => 'deferred');
 CREATE ROLE regress_cap_writer;
 GRANT USAGE ON SCHEMA cap TO regress_cap_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON cap.events TO regress_cap_writer;
+-- how much is pending is judged by the table's size, with which vacuum would interfere
+ALTER TABLE profiles.user_pending SET (autovacuum_enabled = off);
+ALTER TABLE profiles.account_pending SET (autovacuum_enabled = off);
 REVOKE USAGE ON SCHEMA profiles FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION profiles.capture() FROM PUBLIC;
 SET ROLE regress_cap_writer;
@@ -650,6 +653,8 @@ INSERT INTO cap.events (id, ts, uid, acc, plan) VALUES (10401, '2022-01-01Z', 'l
 TABLE cap.pending;
 :check
 RESET profiles.pending_limit;
+ALTER TABLE profiles.user_pending RESET (autovacuum_enabled);
+ALTER TABLE profiles.account_pending RESET (autovacuum_enabled);
 
 -- a transaction that has inserted and deleted, and a table of many events of one user
 BEGIN;
