@@ -205,6 +205,20 @@ add_address(VectorBuilder *b, const Tokens *t, const Chunk *chunk, int position,
 		add_lexeme(b, lexeme.data, lexeme.len, position, weighted ? WEIGHT_HOST : 0);
 		whole = false;
 	}
+	/* a label with hyphens also without them */
+	for (int i = chunk->nlocal, j; i < chunk->natoms; i = j)
+	{
+		Chunk		label = {chunk->first + i, 1, -1};
+
+		for (j = i + 1; j < chunk->natoms && t->atoms[chunk->first + j].joiner == '-'; j++)
+			label.natoms++;
+		if (label.natoms > 1)
+		{
+			lexeme_begin(&lexeme, "");
+			chunk_joined(t, &label, &lexeme);
+			add_lexeme(b, lexeme.data, lexeme.len, position + i, weighted ? WEIGHT_HOST : 0);
+		}
+	}
 }
 
 /* Is it worth a lexeme to join an atom with the next, which a space parts? */
@@ -557,7 +571,7 @@ typedef struct ParserState
 } ParserState;
 
 static void
-put_token(ParserState *state, int type, const char *text, int len)
+put_part(ParserState *state, int type, const char *text, int len)
 {
 	const char *converted = people_from_utf8(text, &len);
 
@@ -573,6 +587,27 @@ put_token(ParserState *state, int type, const char *text, int len)
 			: repalloc(state->list, state->size * sizeof(ParserToken));
 	}
 	state->list[state->n++] = (ParserToken) {converted, len, type};
+}
+
+/* What is longer than a lexeme may be is cut; to_tsvector() would leave it out, and say so. */
+static void
+put_token(ParserState *state, int type, const char *text, int len)
+{
+	while (len > 0)
+	{
+		int			part = Min(len, MAXSTRLEN - 1);
+		int			cut = part;
+
+		/* at the end of a character */
+		while (cut > 0 && cut < len && (text[cut] & 0xC0) == 0x80)
+			cut--;
+		if (cut > 0)
+			part = cut;
+		put_part(state, type, text, part);
+		text += part;
+		len -= part;
+		type = TOKEN_SPACE;
+	}
 }
 
 static void

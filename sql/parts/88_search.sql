@@ -115,6 +115,7 @@ COMMENT ON FUNCTION profiles._update_searched() IS 'Internal: statement trigger 
 CREATE FUNCTION profiles._ensure_search(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
 AS $$
 DECLARE
     storage regclass := format('profiles.%I', profiles._storage(kind))::regclass;

@@ -7,7 +7,9 @@ SET client_min_messages = warning;
 SELECT profiles.search_users('ada');
 CREATE SCHEMA srch;
 CREATE TABLE srch.events (ts timestamptz, user_id text, user_name text, user_email text, session_id text, account_id text, account_name text, country text, plan text);
+SET client_min_messages = notice;
 SELECT profiles.add_source('srch.events', mapping => '{"name": "user_name", "email": "user_email", "plan": "plan"}');
+SET client_min_messages = warning;
 INSERT INTO srch.events VALUES
     ('2026-01-01Z', 'u1', 'Ada Lovelace', 'ada@example.com', 's1', 'a1', 'Analytical Engines', 'GB', 'free'),
     ('2026-01-02Z', 'u2', 'Grace Hopper', 'grace@navy.example', 's2', 'a2', 'Navy Yard', 'US', 'pro'),

@@ -55,6 +55,10 @@ CREATE INDEX ON indexed USING gin (search);
 SELECT length(profiles.people_tsvector(repeat('é', 5000), NULL)), length(strip(profiles.people_tsvector(repeat('ab ', 100000), NULL))::text);
 SELECT max(length(lexeme)) FROM unnest(profiles.people_tsvector(NULL, repeat('x', 300) || '@' || repeat('y.', 400) || 'example'));
 
+-- words that are too long are cut by the parser as well
+SELECT length(lexeme) FROM unnest(to_tsvector('profiles.people', repeat('x', 5000) || ' ' || repeat('é', 3000) || repeat(' ', 5000) || 'end')) ORDER BY 1;
+SELECT length(ts_headline('profiles.people', repeat('x', 5000), to_tsquery('profiles.people_query', 'end'), 'MaxWords=9, MinWords=1')) >= 2000 AS shown;
+
 -- attributes: no positions
 SELECT profiles._attribute_vector('New York', 'New York', NULL, 'Chrome', '17.4.1', 'ada@example.com', 'Łódź');
 
