@@ -243,7 +243,6 @@ find_source(Oid view, Oid function)
 	if (!found)
 	{
 		MemoryContext old;
-
 		int			settings;
 
 		memset((char *) cached + sizeof(Oid), 0, sizeof(CachedSource) - sizeof(Oid));

@@ -76,7 +76,7 @@ inside make -s -C /build-upgrade with_llvm=no PG_CONFIG="/usr/lib/postgresql/$ne
 
 # ---------- the old cluster ----------
 
-work=/tmp/upgrade
+work=/srv/upgrade
 rm -rf "${folder:?}$work"
 inside install -d -o postgres -g postgres "$work"
 bin() { echo "/usr/lib/postgresql/$1/bin"; }
