@@ -3,21 +3,89 @@
  *		libFuzzer harness: the tokenizer on any bytes, without a backend.
  *
  * Beside what the sanitizers see it checks what the callers rely on.  Memory comes
- * from malloc() in exactly the size asked for, so that one byte too many is seen.
+ * from an arena that each run takes anew: a piece has exactly the size asked for and
+ * poisoned bytes around it, so that one byte too many is seen, as is use after
+ * pfree(); malloc() would see the same, at a multiple of the time.
  */
 #include "postgres.h"
 
+#include <sanitizer/asan_interface.h>
+
 #include "tokenizer.h"
-
-void	   *palloc(Size size) { return malloc(size); }
-void	   *palloc0(Size size) { return calloc(1, size); }
-void	   *repalloc(void *pointer, Size size) { return realloc(pointer, size); }
-void		pfree(void *pointer) { free(pointer); }
-
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CHECK(condition) \
 	do { if (!(condition)) { fputs("not true: " #condition "\n", stderr); abort(); } } while (0)
+
+#define ARENA_SIZE	(64 * 1024 * 1024)
+#define ARENA_GAP	16			/* poisoned, before each piece; its size is at the end */
+#define ARENA_FILL	0x7F		/* nothing to rely on */
+
+static char arena[ARENA_SIZE] __attribute__((aligned(16)));
+static size_t arena_used;
+
+#define FREED		((size_t) -1)
+
+/* Where the size of a piece is, which only these functions may read. */
+#define UNCHECKED __attribute__((no_sanitize("address", "undefined")))
+
+static size_t UNCHECKED
+piece_size(const char *piece)
+{
+	return ((const size_t *) piece)[-1];
+}
+
+void * UNCHECKED
+palloc(Size size)
+{
+	char	   *piece = arena + arena_used + ARENA_GAP;
+
+	if (size > ARENA_SIZE - arena_used - 2 * ARENA_GAP)
+	{
+		fputs("the arena is full\n", stderr);
+		abort();
+	}
+	((size_t *) piece)[-1] = size;
+	ASAN_UNPOISON_MEMORY_REGION(piece, size);
+	memset(piece, ARENA_FILL, size);
+	arena_used += ARENA_GAP + (size + 7) / 8 * 8;
+	return piece;
+}
+
+void *
+palloc0(Size size)
+{
+	return memset(palloc(size), 0, size);
+}
+
+void UNCHECKED
+pfree(void *pointer)
+{
+	size_t		size = piece_size(pointer);
+
+	CHECK(size != FREED);
+	ASAN_POISON_MEMORY_REGION(pointer, size);
+	((size_t *) pointer)[-1] = FREED;
+}
+
+void *
+repalloc(void *pointer, Size size)
+{
+	void	   *piece = palloc(size);
+
+	memcpy(piece, pointer, Min(size, piece_size(pointer)));
+	pfree(pointer);
+	return piece;
+}
+
+static void
+arena_reset(void)
+{
+	/* all of it at first, then what was used */
+	ASAN_POISON_MEMORY_REGION(arena, arena_used == 0 ? ARENA_SIZE : arena_used + ARENA_GAP);
+	arena_used = 0;
+}
+
+extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Whatever the text is, its parts are within it, in order. */
 static void
@@ -142,13 +210,15 @@ check_words(const Tokens *t)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	/* a copy of its very size, so that reading past its end is seen */
-	char	   *source = malloc(Max(size, 1));
+	char	   *source;
 	Tokens	   *t;
 
+	arena_reset();
+	/* a copy of its very size, so that reading past its end is seen */
+	source = palloc(size);
 	memcpy(source, data, size);
 	t = tokenize(source, (int) size);
-	free(source);
+	pfree(source);
 	check_tokens(t, (int) size);
 	check_forms(t);
 	check_folded(t);
