@@ -87,4 +87,18 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 #define PROFILES_QUALIFIED_NAME_LIST(name) stringToQualifiedNameList(name)
 #endif
 
+/* 18 can leave room before a minimal tuple. */
+#if PG_VERSION_NUM >= 180000
+#define PROFILES_FORM_MINIMAL_TUPLE(desc, values, nulls) heap_form_minimal_tuple((desc), (values), (nulls), 0)
+#else
+#define PROFILES_FORM_MINIMAL_TUPLE(desc, values, nulls) heap_form_minimal_tuple((desc), (values), (nulls))
+#endif
+
+/* Not a version but a compiler: asks for memory that is needed soon. */
+#if defined(__GNUC__)
+#define PROFILES_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PROFILES_PREFETCH(address) ((void) 0)
+#endif
+
 #endif							/* PROFILES_COMPAT_H */

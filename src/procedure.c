@@ -265,7 +265,11 @@ profiles_run_sync(PG_FUNCTION_ARGS)
 					(errmsg("a reference table is being synced or dropped by another session"),
 					 errhint("It is left out; profiles.sync_runs shows when it is done.")));
 		if (!run.atomic)
+		{
 			SPI_commit();
+			(void) call_as_owner(run.owner, "SELECT profiles._settle_import($1)", INT4OID, Int32GetDatum(ids[i]), false, &isnull);
+			SPI_commit();
+		}
 		CHECK_FOR_INTERRUPTS();
 	}
 	SPI_finish();

@@ -124,6 +124,15 @@ CREATE FUNCTION profiles._read_import(import_view regclass, on_duplicate text, l
     AS 'MODULE_PATHNAME', 'profiles_read_import' LANGUAGE C STRICT ROWS 100000;
 COMMENT ON FUNCTION profiles._read_import(regclass, text, boolean, boolean) IS 'Internal: the rows of an import that have a key, read with the rights of its adder; columns are key and attributes, by name. on_duplicate first or last leaves one row per key. dry: plans the query only.';
 
+CREATE FUNCTION profiles._load_import(import_view regclass, on_duplicate text, lower_keys boolean, import_table regclass) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'profiles_load_import' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._load_import(regclass, text, boolean, regclass) IS 'Internal: reads an import as _read_import does, straight into its table, which has no key and fires no triggers; how many rows.';
+
+-- A function of its own so that the statement that writes expects few rows.
+CREATE FUNCTION profiles._import_diff(import_view regclass, on_duplicate text, lower_keys boolean, import_table regclass) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'profiles_import_diff' LANGUAGE C STRICT ROWS 100;
+COMMENT ON FUNCTION profiles._import_diff(regclass, text, boolean, regclass) IS 'Internal: how an import, read as _read_import does, differs from its table: the place of the row that is there, or NULL, and the key and values that are to be, or NULLs. In work_mem, else in parts.';
+
 CREATE FUNCTION profiles._read_counts(OUT source_rows bigint, OUT null_keys bigint, OUT duplicate_keys bigint)
     AS 'MODULE_PATHNAME', 'profiles_read_counts' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._read_counts() IS 'Internal: how many rows the session''s last _read_import read, and left out for want of a key or for another row of their key.';
@@ -353,7 +362,7 @@ BEGIN
     END IF;
 
     PERFORM profiles._make_import(added.id);
-    EXECUTE format('CREATE TABLE %s (key text PRIMARY KEY, %s)', profiles._import_table(added.id),
+    EXECUTE format('CREATE TABLE %s (key text NOT NULL, %s)', profiles._import_table(added.id),
                    (SELECT string_agg(format('%I %s', n.attribute, profiles._attribute_type(n.type)), ', ' ORDER BY n.position)
                     FROM profiles._chosen_columns(source, source_key, attributes) n));
     EXECUTE format('COMMENT ON TABLE %s IS %L', profiles._import_table(added.id),
@@ -406,46 +415,63 @@ COMMENT ON FUNCTION profiles._import_list(integer, text, text) IS 'Internal: a l
 
 -- sync
 
--- How what is read differs from what is there: the row that is there, if one
--- is, and the key and values that are to be, if they are. A function of its
--- own so that the statement that writes expects few rows.
-CREATE FUNCTION profiles._import_diff(import profiles.import_config) RETURNS SETOF record
-    LANGUAGE plpgsql ROWS 100
+-- The key of an import's table. It is made after the first load, since that is
+-- much faster, or when something relies on it before; readers go on meanwhile.
+CREATE FUNCTION profiles._make_key(import_id integer) RETURNS void
+    LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN QUERY EXECUTE format(
-        'SELECT t.ctid, s.key, %s FROM %s FULL JOIN %s t ON t.key = s.key WHERE s.key IS NULL OR t.key IS NULL OR %s',
-        profiles._import_list(import.id, 's.%s'), profiles._import_rows(import), profiles._import_table(import.id),
-        -- equal numerics may have different scales
-        (SELECT string_agg(format(CASE a.atttypid WHEN 'numeric'::regtype
-                                       THEN 't.%1$I IS DISTINCT FROM s.%1$I OR scale(t.%1$I) IS DISTINCT FROM scale(s.%1$I)'
-                                       ELSE 't.%1$I IS DISTINCT FROM s.%1$I' END, a.attname), ' OR ' ORDER BY a.attnum)
-         FROM pg_attribute a
-         WHERE a.attrelid = profiles._import_table(import.id)::regclass AND a.attnum > 1 AND NOT a.attisdropped));
+    IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = profiles._import_table(import_id)::regclass) THEN
+        EXECUTE format('CREATE UNIQUE INDEX attributes_%s_pkey ON %s (key)', import_id, profiles._import_table(import_id));
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION profiles._import_diff(profiles.import_config) IS 'Internal: what a sync has to write.';
+COMMENT ON FUNCTION profiles._make_key(integer) IS 'Internal: makes the unique index of an import''s table, if it has none yet.';
+
+-- To be a primary key, which replication asks for, its index takes a lock that
+-- readers are in the way of: for a moment, or another time.
+CREATE FUNCTION profiles._settle_import(import_id integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '300ms'
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass(profiles._import_table(import_id)) AND i.indisunique AND NOT i.indisprimary)
+       AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass(profiles._import_table(import_id)) AND i.indisprimary) THEN
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT attributes_%s_pkey PRIMARY KEY USING INDEX attributes_%2$s_pkey',
+                       profiles._import_table(import_id), import_id);
+    END IF;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION profiles._settle_import(integer) IS 'Internal: makes the index of an import''s table its primary key, unless that would have to wait; false then.';
 
 CREATE FUNCTION profiles._write_import(import profiles.import_config, INOUT run profiles.sync_run)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    side regclass := profiles._import_table(import.id);
     counts record;
     duplicate text;
     found bigint;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 1) t', profiles._import_table(import.id)) INTO found;
     BEGIN
-        IF found = 0 THEN
-            EXECUTE format('INSERT INTO %s SELECT s.* FROM %s ORDER BY s.key', profiles._import_table(import.id), profiles._import_rows(import));
-            GET DIAGNOSTICS run.inserted = ROW_COUNT;
+        IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = side) THEN
+            run.inserted := profiles._load_import(profiles._import_view(import.id)::regclass, import.on_duplicate,
+                                                  profiles._lower_keys(import.profile_key), side);
             run.updated := 0;
             run.deleted := 0;
+            PERFORM profiles._make_key(import.id);
+            IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = side AND t.tgfoid = 'profiles._update_searched'::regproc) THEN
+                PERFORM profiles._search_import(import.id);
+            END IF;
         ELSE
             EXECUTE format(
-                'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff($1) AS d (place tid, %2$s)), '
+                'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff(%5$L, $1, $2, %1$L) AS d (place tid, %2$s)), '
                 'gone AS (DELETE FROM %1$s t USING diff d WHERE t.ctid = d.place AND d.key IS NULL RETURNING 1), '
                 'changed AS (UPDATE %1$s t SET %3$s FROM diff d WHERE t.ctid = d.place AND d.key IS NOT NULL RETURNING 1), '
                 'added AS (INSERT INTO %1$s SELECT d.key, %4$s FROM diff d WHERE d.place IS NULL ORDER BY d.key RETURNING 1) '
@@ -453,8 +479,8 @@ BEGIN
                 profiles._import_table(import.id),
                 (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum) FROM pg_attribute a
                  WHERE a.attrelid = profiles._import_table(import.id)::regclass AND a.attnum > 0 AND NOT a.attisdropped),
-                profiles._import_list(import.id, '%s = d.%s'), profiles._import_list(import.id, 'd.%s'))
-            INTO run.deleted, run.updated, run.inserted USING import;
+                profiles._import_list(import.id, '%s = d.%s'), profiles._import_list(import.id, 'd.%s'), profiles._import_view(import.id))
+            INTO run.deleted, run.updated, run.inserted USING import.on_duplicate, profiles._lower_keys(import.profile_key);
         END IF;
         SELECT c.* INTO counts FROM profiles._read_counts() c;
         -- one row per key: what is there now is what was read
@@ -505,6 +531,10 @@ BEGIN
         -- the message of an error in data quotes the data
         IF run.sqlstate LIKE '22%' THEN
             run.message := regexp_replace(run.message, '".*"', '"..."');
+        END IF;
+        -- readers should not have to pass what a load has left
+        IF pg_relation_size(to_regclass(profiles._import_table(import.id))) > 0 THEN
+            PERFORM profiles._make_key(import.id);
         END IF;
         RAISE WARNING 'could not sync %: %', import.source, run.message USING
             ERRCODE = run.sqlstate, HINT = coalesce(run.hint, 'The last good values stay. profiles.sync_runs has all errors.');
@@ -748,6 +778,7 @@ BEGIN
     SELECT i.* INTO import FROM profiles.import_config i JOIN profiles.attribute_config c ON c.import_id = i.id
     WHERE c.kind = _store_attribute.kind AND c.attribute = _store_attribute.attribute;
     side := profiles._import_table(import.id);
+    PERFORM profiles._make_key(import.id);
     -- no sync, and no writer of profiles, while they are copied; in the order in which those lock
     PERFORM profiles._lock_relations(kind, ARRAY[side, storage]);
     PERFORM profiles._ddl(format('ALTER TABLE %s ADD COLUMN %I %s', storage, attribute,
