@@ -17,7 +17,7 @@ typedef enum CharClass
 	CHAR_IGNORED,				/* as if it were not there: accents, invisible ones */
 	CHAR_LETTER,
 	CHAR_DIGIT,
-	CHAR_CJK,					/* of a script that puts no spaces between words */
+	CHAR_CJK,					/* of a script that puts no spaces between words, or an emoji */
 	CHAR_JOINER,				/* one of ' - . _ + & between letters */
 	CHAR_AT
 } CharClass;

@@ -88,7 +88,8 @@ people_from_utf8(const char *text, int *len)
 
 /* ---------- vectors ---------- */
 
-#define FIELD_MAX_BYTES		2000	/* of a value that are searched */
+#define NAME_MAX_BYTES		10000	/* of a name or an address that are searched */
+#define FIELD_MAX_BYTES		2000	/* of another value */
 #define VECTOR_MAX_BYTES	400000	/* of lexemes; a tsvector can have a megabyte */
 #define CJK_MAX_SUFFIXES	24
 
@@ -235,7 +236,7 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 	Tokens	   *t;
 	char	   *utf8;
 
-	len = pg_mbcliplen(value, len, FIELD_MAX_BYTES);
+	len = pg_mbcliplen(value, len, attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES);
 	utf8 = people_to_utf8(value, &len);
 	t = tokenize(utf8, len);
 	for (int i = 0; i < t->nchunks; i++)

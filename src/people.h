@@ -38,6 +38,7 @@ typedef enum Level
 	LEVEL_PREFIX,				/* a word of the name begins with it */
 	LEVEL_TYPED,				/* the address begins with it, several atoms */
 	LEVEL_JOINED,				/* is it when joined with the next, or taken apart */
+	LEVEL_PHRASE,				/* words of the name begin with it as it was typed, in parts */
 	LEVEL_EXACT,				/* is it */
 	LEVEL_ADDRESS				/* the whole address */
 } Level;
@@ -48,12 +49,22 @@ typedef struct Term
 	int			len;
 	bool		prefix;
 	bool		joined;			/* of several atoms */
+	bool		whole;			/* no part from within a run without spaces, but its beginning or end */
 	int			distance;		/* of a corrected word */
 } Term;
 
 #define WORD_MAX_TERMS	4
 #define WORD_MAX_LEAVES	8
 #define WORD_MAX_CORRECTIONS 24
+
+/* What a word is in a URL that was pasted. */
+typedef enum UrlPart
+{
+	URL_NONE,
+	URL_HOST,
+	URL_FOLDER,
+	URL_LAST					/* of the path: mostly somebody's name or key */
+} UrlPart;
 
 /* A chunk of a query. */
 typedef struct QueryWord
@@ -68,6 +79,8 @@ typedef struct QueryWord
 	bool		address;		/* has an @ */
 	bool		whole_address;	/* and something on both sides */
 	bool		compound;
+	bool		loose;			/* whose parts may be meant in another order */
+	UrlPart		url_part;
 	char	   *squeezed;		/* letters and digits alone; NULL for an address */
 	Term	   *corrections[WORD_MAX_LEAVES];	/* words that a leaf may be a typo of */
 	int			ncorrections[WORD_MAX_LEAVES];
@@ -93,7 +106,10 @@ extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 /* people_query.c: words of a query, several if it has alternatives */
 #define QUERY_MAX_ALTERNATIVES 8
 extern int	people_parse_query(const char *typed, int len, SearchQuery **queries);
-extern bool people_take_apart(const SearchQuery *query, SearchQuery *apart);
+extern bool people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart);
+extern bool people_split_word(const SearchQuery *query, int word, int nchars, SearchQuery *parts);
+extern const char *people_url_key(const char *typed, int len, int *key_len);
+extern bool people_url_subject(const SearchQuery *query, bool host, SearchQuery *subject);
 extern void people_append_term(StringInfo s, const Term *term);
 
 #endif							/* PROFILES_PEOPLE_H */

@@ -31,7 +31,7 @@ set_term(Term *term, const char *data, int len, bool prefix)
 	term->lexeme = pnstrdup(term->lexeme, len);
 	term->len = len;
 	term->prefix = prefix;
-	term->joined = false;
+	term->joined = term->whole = false;
 	term->distance = 0;
 }
 
@@ -65,6 +65,18 @@ may_be_host(const Tokens *t, const Chunk *chunk)
 	return true;
 }
 
+/* "jones-smith", but not "o'brien", nor "example.com" and "ada+news", which may be of an address */
+static bool
+is_loose(const Tokens *t, const Chunk *chunk)
+{
+	for (int i = 1; i < chunk->natoms; i++)
+	{
+		if (strchr("-_&", t->atoms[chunk->first + i].joiner) == NULL)
+			return false;
+	}
+	return chunk->natoms > 1 && chunk->nlocal < 0;
+}
+
 static void
 parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 {
@@ -73,6 +85,7 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 
 	word->address = chunk->nlocal >= 0;
 	word->compound = chunk->natoms > 1;
+	word->loose = is_loose(t, chunk);
 	word->whole_address = chunk->nlocal > 0 && chunk->natoms > chunk->nlocal;
 	if (word->address)
 	{
@@ -91,7 +104,9 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 	{
 		lexeme_begin(&lexeme, "");
 		chunk_joined(t, chunk, &lexeme);
-		add_term(word, &lexeme, word->compound);
+		/* "ada+te" is the beginning of an address, nobody's name */
+		if (!chunk_has_tag(t, chunk))
+			add_term(word, &lexeme, word->compound);
 		word->squeezed = palloc0(lexeme.len + 1);
 		for (int i = 0, n = 0; i < lexeme.len; i++)
 		{
@@ -122,7 +137,7 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		add_leaf(word, t, &t->atoms[chunk->first + i], i == chunk->natoms - 1);
 }
 
-/* "mac donald" also is "macdonald"; the first word is a prefix of that already. */
+/* "acme soft" also is "AcmeSoft"; the first word is a prefix of that already. */
 static void
 add_joined_pair(const Tokens *t, const Chunk *left, const Chunk *right, QueryWord *word)
 {
@@ -133,7 +148,7 @@ add_joined_pair(const Tokens *t, const Chunk *left, const Chunk *right, QueryWor
 	const char *text;
 
 	if (left->natoms > 1 || right->natoms > 1 || left->nlocal >= 0 || right->nlocal >= 0 ||
-		a->cjk || b->cjk || atom_char_count(a) > 3 || atom_char_count(b) < 3)
+		a->cjk || b->cjk || atom_char_count(b) < 3)
 		return;
 	lexeme_begin(&lexeme, "");
 	text = atom_text(t, a, &len);
@@ -143,8 +158,9 @@ add_joined_pair(const Tokens *t, const Chunk *left, const Chunk *right, QueryWor
 	add_term(word, &lexeme, true);
 }
 
+/* parts says of each byte which part of a URL it is. */
 static void
-parse_alternative(const char *text, int len, SearchQuery *query)
+parse_alternative(const char *text, const char *parts, int len, SearchQuery *query)
 {
 	Tokens	   *t = tokenize(text, len);
 
@@ -154,6 +170,7 @@ parse_alternative(const char *text, int len, SearchQuery *query)
 		QueryWord  *word = &query->words[query->nwords++];
 
 		parse_chunk(t, &t->chunks[i], word);
+		word->url_part = parts[t->chars[t->atoms[t->chunks[i].first].from].source];
 		query->natoms += t->chunks[i].natoms;
 		if (i > 0)
 			add_joined_pair(t, &t->chunks[i - 1], &t->chunks[i], word);
@@ -193,6 +210,116 @@ blank_mailto(char *text, int len)
 	}
 }
 
+static bool
+is_ascii_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static int
+hex_value(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/*
+ * %40 and the like as the characters that they stand for, if it is UTF-8; what is known
+ * of the bytes moves with them.  Returns the new length.
+ */
+static int
+decode_percent(char *text, char *parts, int len)
+{
+	int			to = 0;
+
+	for (int i = 0; i < len;)
+	{
+		unsigned char bytes[4];
+		int			n = 0;
+		int			size = 1;
+
+		while (n < size && i + 3 * n + 2 < len && text[i + 3 * n] == '%' &&
+			   hex_value(text[i + 3 * n + 1]) >= 0 && hex_value(text[i + 3 * n + 2]) >= 0)
+		{
+			bytes[n] = hex_value(text[i + 3 * n + 1]) << 4 | hex_value(text[i + 3 * n + 2]);
+			if (n == 0)
+				size = Min(pg_utf_mblen(bytes), 4);
+			n++;
+		}
+		if (n == size && bytes[0] >= ' ' && pg_utf8_islegal(bytes, n))
+		{
+			memcpy(text + to, bytes, n);
+			memset(parts + to, parts[i], n);
+			to += n;
+			i += 3 * n;
+		}
+		else
+		{
+			parts[to] = parts[i];
+			text[to++] = text[i++];
+		}
+	}
+	text[to] = '\0';
+	return to;
+}
+
+/*
+ * The length of "https://", "www." or both at the beginning of a text.  -1 if it is no
+ * URL; without them it is one if it has a path behind a host.
+ */
+static int
+url_start(const char *text, int len)
+{
+	int			n = 0;
+	int			host = 0;
+	bool		dot = false;
+
+	while (n < len && n < 12 && is_ascii_letter(text[n]))
+		n++;
+	n = n > 0 && n + 3 <= len && memcmp(text + n, "://", 3) == 0 ? n + 3 : 0;
+	if (len - n > 4 && pg_strncasecmp(text + n, "www.", 4) == 0)
+		n += 4;
+	while (n == 0 && host < len && (IS_HIGHBIT_SET(text[host]) || is_ascii_letter(text[host]) ||
+									(text[host] >= '0' && text[host] <= '9') || text[host] == '-' || text[host] == '.'))
+		dot |= text[host++] == '.';
+	return n > 0 || (dot && host < len && text[host] == '/') ? n : -1;
+}
+
+/* Finds URLs, says of each byte which part it is of one, and blanks out what says nothing of anybody. */
+static void
+find_urls(char *text, char *parts, int len)
+{
+	memset(parts, URL_NONE, len + 1);
+	for (int i = 0; i < len; i++)
+	{
+		bool		begins = i == 0 || is_space(text[i - 1]) || strchr("<(['\",;", text[i - 1]) != NULL;
+		int			start = begins ? url_start(text + i, len - i) : -1;
+		int			last = -1;
+		int			at;
+
+		if (start < 0)
+			continue;
+		memset(text + i, ' ', start);
+		at = i + start;
+		for (; at < len && !is_space(text[at]) && strchr("/?#:", text[at]) == NULL; at++)
+			parts[at] = URL_HOST;
+		/* a port */
+		for (; at < len && (text[at] == ':' || (text[at] >= '0' && text[at] <= '9')); at++)
+			text[at] = ' ';
+		for (; at < len && !is_space(text[at]) && strchr("?#>", text[at]) == NULL; at++)
+		{
+			parts[at] = URL_FOLDER;
+			if (text[at] == '/' && at + 1 < len && !is_space(text[at + 1]) && strchr("/?#>", text[at + 1]) == NULL)
+				last = at;
+		}
+		if (last >= 0)
+			memset(parts + last, URL_LAST, at - last);
+		/* what is asked there, and the place in the page */
+		for (; at < len && !is_space(text[at]) && text[at] != '>'; at++)
+			text[at] = ' ';
+		i = at - 1;
+	}
+}
+
 /*
  * Takes apart what was typed, in the database's encoding.  Returns how many
  * alternatives it has; those without words are left out.
@@ -201,6 +328,7 @@ int
 people_parse_query(const char *typed, int len, SearchQuery **queries)
 {
 	char	   *text;
+	char	   *parts;
 	int			n = 0;
 	int			from = 0;
 	bool		any_word = false;
@@ -211,6 +339,9 @@ people_parse_query(const char *typed, int len, SearchQuery **queries)
 	/* a NUL can't come from SQL; past one pnstrdup() copies nothing */
 	len = strlen(text);
 	blank_mailto(text, len);
+	parts = palloc(len + 1);
+	find_urls(text, parts, len);
+	len = decode_percent(text, parts, len);
 	*queries = palloc(QUERY_MAX_ALTERNATIVES * sizeof(SearchQuery));
 	for (int i = 0; i <= len; i++)
 	{
@@ -218,7 +349,7 @@ people_parse_query(const char *typed, int len, SearchQuery **queries)
 
 		if (i == len || or_word)
 		{
-			parse_alternative(text + from, i - from, &(*queries)[n]);
+			parse_alternative(text + from, parts + from, i - from, &(*queries)[n]);
 			if ((*queries)[n].nwords > 0)
 				n++;
 			from = i + 2;
@@ -230,16 +361,30 @@ people_parse_query(const char *typed, int len, SearchQuery **queries)
 		else if (!is_space(text[i]))
 			any_word = true;
 	}
+	pfree(parts);
 	pfree(text);
 	return n;
 }
 
+/* A leaf, or a part of one, as a word that begins with it. */
+static void
+add_part(SearchQuery *query, Term leaf)
+{
+	QueryWord  *part = &query->words[query->nwords++];
+
+	memset(part, 0, sizeof(QueryWord));
+	leaf.prefix = true;
+	part->terms[0] = part->leaves[0] = leaf;
+	part->squeezed = pnstrdup(leaf.lexeme, leaf.len);
+	part->nterms = part->nleaves = part->nall = 1;
+}
+
 /*
  * The query with the atoms of compounds as words of their own; whether it has any.
- * Of an address that would be hardly anything.
+ * Of an address that would be hardly anything.  If others have been found, only of loose compounds.
  */
 bool
-people_take_apart(const SearchQuery *query, SearchQuery *apart)
+people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart)
 {
 	bool		any = false;
 
@@ -248,26 +393,118 @@ people_take_apart(const SearchQuery *query, SearchQuery *apart)
 	for (int i = 0; i < query->nwords; i++)
 	{
 		const QueryWord *word = &query->words[i];
-		bool		compound = word->compound && !word->address;
 
-		any |= compound;
-		for (int j = 0; j < (compound ? word->nleaves : 1) && apart->nwords < QUERY_MAX_WORDS; j++)
+		if (word->address && apart->nwords < QUERY_MAX_WORDS)
+			apart->words[apart->nwords++] = *word;
+		for (int j = 0; !word->address && j < word->nleaves && apart->nwords < QUERY_MAX_WORDS; j++)
 		{
-			QueryWord  *part = &apart->words[apart->nwords++];
-
-			if (!compound)
+			if (loose ? word->loose : word->compound)
 			{
-				*part = *word;
-				continue;
+				add_part(apart, word->leaves[j]);
+				any = true;
 			}
-			part->leaves[0] = word->leaves[j];
-			part->leaves[0].prefix = true;
-			part->terms[0] = part->leaves[0];
-			part->squeezed = pnstrdup(part->terms[0].lexeme, part->terms[0].len);
-			part->nterms = part->nleaves = part->nall = 1;
+			else if (j == 0)
+				apart->words[apart->nwords++] = *word;
 		}
 	}
 	return any;
+}
+
+#define SPLIT_LEAST 3			/* letters of each part; of scripts without spaces one */
+
+/*
+ * The query with a word as two words of a name, the first of so many letters:
+ * "acmesoft" as "acme soft", and a family name that was typed behind.  False if there is
+ * no such part.
+ */
+bool
+people_split_word(const SearchQuery *query, int split, int nchars, SearchQuery *parts)
+{
+	const QueryWord *word = &query->words[split];
+	const char *text;
+	int			len;
+	Tokens	   *t;
+	bool		cjk;
+	bool		good;
+
+	if (word->compound || word->address || word->nleaves != 1 || query->nwords == QUERY_MAX_WORDS)
+		return false;
+	len = word->leaves[0].len;
+	text = people_to_utf8(word->leaves[0].lexeme, &len);
+	t = tokenize(text, len);
+	cjk = t->natoms > 0 && t->atoms[0].cjk;
+	if (cjk)
+		good = t->natoms == 1 && nchars < t->nchars && starts_syllable(t->chars[nchars].cp);
+	else
+		good = t->natoms == 1 && nchars >= SPLIT_LEAST && t->nchars - nchars >= SPLIT_LEAST;
+	if (good)
+	{
+		*parts = *query;
+		parts->natoms++;
+		parts->nwords++;
+		memmove(&parts->words[split + 1], &parts->words[split], (query->nwords - split) * sizeof(QueryWord));
+		for (int i = 0; i < 2; i++)
+		{
+			QueryWord  *part = &parts->words[split + i];
+			int			from = i == 0 ? 0 : t->chars[nchars].start;
+			char	   *name = psprintf("=%.*s", (i == 0 ? t->chars[nchars].start : t->length) - from, t->text + from);
+
+			memset(part, 0, sizeof(QueryWord));
+			part->squeezed = name + 1;
+			/* as what is stored of words of a name has them */
+			set_term(&part->terms[0], name, strlen(name), i == 1 || cjk);
+			part->terms[0].joined = true;
+			part->terms[0].whole = cjk;
+			part->nterms = 1;
+		}
+	}
+	tokens_free(t);
+	return good;
+}
+
+/*
+ * What was typed, if it is the URL of a page, from the last part of its path on; of
+ * so many bytes.  NULL if it is none.
+ */
+const char *
+people_url_key(const char *typed, int len, int *key_len)
+{
+	int			at = url_start(typed, len);
+	int			from = -1;
+	int			to = 0;
+
+	for (at = at < 0 ? len : at; at < len && !is_space(typed[at]) && typed[at] != '?' && typed[at] != '#'; at++)
+	{
+		if (typed[at] == '/')
+			continue;
+		if (at > 0 && typed[at - 1] == '/')
+			from = at;
+		to = at + 1;
+	}
+	*key_len = to - from;
+	return from < 0 ? NULL : typed + from;
+}
+
+/*
+ * Whom a URL is about: the query with nothing of URLs but the last part of the path,
+ * or but the host.  False if that is the query itself, or nothing.
+ */
+bool
+people_url_subject(const SearchQuery *query, bool host, SearchQuery *subject)
+{
+	UrlPart		kept = host ? URL_HOST : URL_LAST;
+	bool		any = false;
+
+	memset(subject, 0, sizeof(SearchQuery));
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (query->words[i].url_part != URL_NONE && query->words[i].url_part != kept)
+			continue;
+		any |= query->words[i].url_part == kept;
+		subject->natoms += Max(query->words[i].nall, 1);
+		subject->words[subject->nwords++] = query->words[i];
+	}
+	return any && subject->nwords < query->nwords;
 }
 
 /* ---------- as a tsquery ---------- */

@@ -55,6 +55,8 @@ PG_FUNCTION_INFO_V1(profiles_search_accounts);
 #define KEY_WORDS			4		/* of a query that go into the index */
 #define FETCH_ROWS			500
 #define ADDRESS_CHARS		5		/* of an address that statistics have, with the < before it */
+#define SPLIT_WORDS			2		/* of a query that are read as two words of a name */
+#define SPLIT_MOST			20		/* letters of the first of these */
 #define FILTERED_KEYS		20000	/* so many a filter may leave that is applied first */
 
 /* Where a word of a query is looked for. */
@@ -125,6 +127,7 @@ typedef enum Statement
 	GET_NEWEST_VECTORS,
 	GET_ROWS,
 	GET_CORRECTIONS,
+	GET_NEAR,					/* words of whoever has a word that begins as one does */
 	GET_MATCHED,
 	STATEMENTS
 } Statement;
@@ -160,6 +163,13 @@ static const struct
 	"LEFT JOIN profiles.%1$s_search_stat t ON t.word = d.word "
 	"WHERE d.distance <= $3 AND d.distance > 0 ORDER BY d.distance, t.people DESC NULLS LAST, d.word LIMIT 24",
 	{INT4ARRAYOID, TEXTOID, INT4OID}},
+	[GET_NEAR] = {"SELECT d.word, d.distance, count(*)::float8 "
+		"FROM (SELECT l.word, profiles._word_distance(l.word, $2, $3) AS distance "
+		"      FROM (SELECT s.search FROM profiles.%1$s_search s WHERE s.search @@ $1 LIMIT 300) s, "
+		"           unnest(tsvector_to_array(s.search)) l (word) "
+	"      WHERE starts_with(l.word, $4) OFFSET 0) d "
+	"WHERE d.distance <= $3 AND d.distance > 0 GROUP BY d.word, d.distance ORDER BY d.distance, d.word LIMIT 8",
+	{TSQUERYOID, TEXTOID, INT4OID, TEXTOID}},
 	[GET_MATCHED] = {"SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) "
 		"FROM profiles.%1$ss p, jsonb_each_text(to_jsonb(p)) x JOIN pg_attribute a ON a.attrelid = 'profiles.%1$ss'::regclass AND a.attname = x.key "
 	"WHERE p.%1$s_id = $1 AND x.key NOT IN ('%1$s_id', '%1$s_name', '%1$s_email') AND profiles._attribute_vector(x.value) @@ $2", {TEXTOID, TSQUERYOID}}
@@ -290,6 +300,31 @@ level_of_weight(int weight, bool exact, bool joined)
 	}
 }
 
+/* Is lexeme i, at a position, all of its run? */
+static bool
+is_whole_run(TSVector vector, int i, int position)
+{
+	const WordEntry *entry = ARRPTR(vector) + i;
+	/* without the mark that both have */
+	const char *lexeme = STRPTR(vector) + entry->pos + 1;
+	int			len = entry->len - 1;
+
+	for (int j = 0; j < vector->size; j++)
+	{
+		const WordEntry *longer = ARRPTR(vector) + j;
+
+		if (longer->len <= entry->len || STRPTR(vector)[longer->pos] != '=' ||
+			memcmp(STRPTR(vector) + longer->pos + longer->len - len, lexeme, len) != 0)
+			continue;
+		for (int k = 0; longer->haspos && k < POSDATALEN(vector, longer); k++)
+		{
+			if (WEP_GETPOS(POSDATAPTR(vector, longer)[k]) == position)
+				return false;
+		}
+	}
+	return true;
+}
+
 static Level
 term_level(TSVector vector, const Term *term)
 {
@@ -307,7 +342,12 @@ term_level(TSVector vector, const Term *term)
 		else
 		{
 			for (int j = 0; j < POSDATALEN(vector, entry); j++)
-				best = Max(best, level_of_weight(WEP_GETWEIGHT(POSDATAPTR(vector, entry)[j]), exact, term->joined));
+			{
+				WordEntryPos pos = POSDATAPTR(vector, entry)[j];
+
+				if (!term->whole || exact || is_whole_run(vector, i, WEP_GETPOS(pos)))
+					best = Max(best, level_of_weight(WEP_GETWEIGHT(pos), exact, term->joined));
+			}
 		}
 	}
 	return best;
@@ -359,7 +399,7 @@ phrase_level(TSVector vector, const QueryWord *word)
 			best = Max(best, level);
 		}
 	}
-	return best;
+	return best == LEVEL_PREFIX ? LEVEL_PHRASE : best;
 }
 
 static bool
@@ -464,7 +504,7 @@ typedef enum Tier
 	TIER_WORDS
 } Tier;
 
-#define SCORE_BITS	47
+#define SCORE_BITS	52
 
 /*
  * The rank key: tier, few letters changed, the whole field, then the number of
@@ -992,6 +1032,13 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 {
 	Datum		values[KEY_WORDS];
 	StringInfoData s;
+	bool		address = false;
+
+	/* who has "O'Brien" joined may have it in parts as well, which is better */
+	for (int i = 0; i < query->nwords; i++)
+		address |= query->words[i].address;
+	if (!address)
+		where |= IN_LEAVES;
 
 	initStringInfo(&s);
 	if (plan->attributes_only)
@@ -1129,7 +1176,7 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, d
 	if (exact > 0)
 		least = Max(least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
 	else
-		good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED;
+		good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
 	if (tier != TIER_WORDS)
 		good = ~0;
 	for (int i = 0; i < query->nwords; i++)
@@ -1202,6 +1249,71 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 
 /* ---------- typos ---------- */
 
+#define NEAR_LEAST		3		/* letters that are right, of what the dictionary has not */
+#define NEAR_MOST		300		/* people who may have words that begin so */
+
+/* Takes what a statement gave as words that a leaf may be a typo of. */
+static void
+take_corrections(Search *search, QueryWord *word, int leaf, double frequency)
+{
+	Term	   *corrections = MemoryContextAllocZero(search->context, (word->ncorrections[leaf] + SPI_processed + 1) * sizeof(Term));
+
+	if (word->ncorrections[leaf] > 0)
+		memcpy(corrections, word->corrections[leaf], word->ncorrections[leaf] * sizeof(Term));
+	word->corrections[leaf] = corrections;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Term	   *term = &corrections[word->ncorrections[leaf]];
+		bool		isnull;
+		bool		known = false;
+		double		people = DatumGetFloat8(column(i, 3, &isnull));
+
+		/* what is a word to many is no typo of what is one to few */
+		if (frequency > 10 * Max(people, 10))
+			continue;
+		term->lexeme = text_column(search, i, 1);
+		term->len = strlen(term->lexeme);
+		term->distance = DatumGetInt32(column(i, 2, &isnull));
+		for (int j = 0; j < word->ncorrections[leaf]; j++)
+			known |= corrections[j].len == term->len && memcmp(corrections[j].lexeme, term->lexeme, term->len) == 0;
+		if (known)
+			continue;
+		word->ncorrections[leaf]++;
+		word->people[leaf] += people;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Words of addresses, which the dictionary has not: those that begin as a leaf does,
+ * with so few letters of it that few people have such words.  So a typo in the
+ * first letters is not found.
+ */
+static void
+find_near(Search *search, QueryWord *word, int leaf, int nchars, int most, double frequency)
+{
+	Term		beginning = word->leaves[leaf];
+	Datum		values[4];
+	StringInfoData s;
+
+	beginning.prefix = true;
+	for (int n = NEAR_LEAST; n < nchars; n++)
+	{
+		beginning.len = pg_mbcharcliplen(word->leaves[leaf].lexeme, word->leaves[leaf].len, n);
+		if (term_frequency(search, &beginning, false, NULL) > NEAR_MOST)
+			continue;
+		initStringInfo(&s);
+		people_append_term(&s, &beginning);
+		values[0] = parse_query(s.data);
+		values[1] = PointerGetDatum(cstring_to_text_with_len(word->leaves[leaf].lexeme, word->leaves[leaf].len));
+		values[2] = Int32GetDatum(most);
+		values[3] = PointerGetDatum(cstring_to_text_with_len(beginning.lexeme, beginning.len));
+		execute(search, GET_NEAR, values);
+		take_corrections(search, word, leaf, frequency);
+		return;
+	}
+}
+
 /* Looks up what leaves may be typos of; returns whether any may be. */
 static bool
 find_corrections(Search *search, SearchQuery *query)
@@ -1226,7 +1338,6 @@ find_corrections(Search *search, SearchQuery *query)
 
 			if (n < 4)
 				continue;
-			/* what is a word to many is no typo of what is one to few */
 			frequency = term_frequency(search, leaf, true, NULL);
 			nkeys = word_keys(chars, n, most, keys);
 			for (int k = 0; k < nkeys; k++)
@@ -1235,23 +1346,10 @@ find_corrections(Search *search, SearchQuery *query)
 			values[1] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
 			values[2] = Int32GetDatum(most);
 			execute(search, GET_CORRECTIONS, values);
-			word->corrections[j] = MemoryContextAllocZero(search->context, (SPI_processed + 1) * sizeof(Term));
-			for (uint64 k = 0; k < SPI_processed; k++)
-			{
-				Term	   *term = &word->corrections[j][word->ncorrections[j]];
-				bool		isnull;
-				double		people = DatumGetFloat8(column(k, 3, &isnull));
-
-				if (frequency > 10 * Max(people, 10))
-					continue;
-				word->ncorrections[j]++;
-				term->lexeme = text_column(search, k, 1);
-				term->len = strlen(term->lexeme);
-				term->distance = DatumGetInt32(column(k, 2, &isnull));
-				word->people[j] += people;
-				any = true;
-			}
-			SPI_freetuptable(SPI_tuptable);
+			take_corrections(search, word, j, frequency);
+			if (search->kind == 0)
+				find_near(search, word, j, n, most, frequency);
+			any |= word->ncorrections[j] > 0;
 		}
 	}
 	return any;
@@ -1259,21 +1357,78 @@ find_corrections(Search *search, SearchQuery *query)
 
 /* ---------- a whole search ---------- */
 
+/* A query that candidates may refer to. */
+static SearchQuery *
+new_query(Search *search)
+{
+	return MemoryContextAllocZero(search->context, sizeof(SearchQuery));
+}
+
+/* What nobody is found by as it was typed, read in another way. */
+static void
+search_otherwise(Search *search, const SearchQuery *query)
+{
+	SearchQuery *other = new_query(search);
+
+	/* "j.smith" is nobody's address */
+	if (people_take_apart(query, false, other))
+		run_tier(search, other, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
+	/* "acmesoft" of "Acme Soft" */
+	for (int i = 0; search->nfound == 0 && i < query->nwords && i < SPLIT_WORDS; i++)
+	{
+		for (int n = 1; search->nfound < search->max && n < SPLIT_MOST; n++)
+		{
+			other = new_query(search);
+			if (people_split_word(query, i, n, other))
+				run_tier(search, other, IN_TERMS, TIER_ATTRIBUTES, true);
+		}
+	}
+}
+
+/* Of a page's URL whom it is about, or at least who is there. */
+static void
+search_url(Search *search, const SearchQuery *query)
+{
+	for (int host = 0; search->nfound == 0 && host < 2; host++)
+	{
+		SearchQuery *subject = new_query(search);
+		SearchQuery *apart = new_query(search);
+
+		if (!people_url_subject(query, host, subject))
+			continue;
+		run_tier(search, subject, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
+		if (search->nfound == 0 && people_take_apart(subject, false, apart))
+			run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
+	}
+}
+
+/* Who has one of the addresses that were pasted: nobody has two, and a name beside one may differ. */
+static void
+search_addresses(Search *search, const SearchQuery *query)
+{
+	for (int i = 0; i < query->nwords && query->nwords > 1; i++)
+	{
+		SearchQuery *address;
+
+		if (!query->words[i].whole_address)
+			continue;
+		address = new_query(search);
+		address->words[address->nwords++] = query->words[i];
+		run_tier(search, address, IN_TERMS, TIER_ATTRIBUTES, false);
+	}
+}
+
 static void
 search_alternative(Search *search, SearchQuery *query)
 {
 	bool		compound = false;
 	bool		address = false;
-	/* candidates refer to it */
-	SearchQuery *decisive = MemoryContextAllocZero(search->context, sizeof(SearchQuery));
-	SearchQuery *apart = MemoryContextAllocZero(search->context, sizeof(SearchQuery));
+	SearchQuery *apart = new_query(search);
 
 	for (int i = 0; i < query->nwords; i++)
 	{
 		compound |= query->words[i].compound || query->words[i].address;
 		address |= query->words[i].address;
-		if (query->words[i].whole_address)
-			decisive->words[decisive->nwords++] = query->words[i];
 	}
 	if (compound)
 	{
@@ -1284,17 +1439,17 @@ search_alternative(Search *search, SearchQuery *query)
 	run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_WORDS, search->nfound > 0);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
-	/* of a pasted name and address the address is right when the name differs */
-	if (search->nfound == 0 && decisive->nwords > 0 && query->nwords > decisive->nwords)
-	{
-		run_tier(search, decisive, IN_TERMS, TIER_ATTRIBUTES, false);
-		if (search->nfound > 0)
-			return;
-	}
-	/* "j.smith" is nobody's address */
-	if (search->nfound == 0 && people_take_apart(query, apart))
-		run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
+	if (search->nfound == 0)
+		search_addresses(search, query);
+	if (address && search->nfound > 0)
+		return;
+	if (search->nfound == 0)
+		search_otherwise(search, query);
+	else if (people_take_apart(query, true, apart))
+		run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, true);
 	run_tier(search, query, IN_TERMS | IN_LEAVES | IN_ATTRIBUTES, TIER_ATTRIBUTES, false);
+	if (search->nfound == 0)
+		search_url(search, query);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
 	if (find_corrections(search, query))
@@ -1393,7 +1548,7 @@ matched_text(Search *search, Candidate *candidate)
 	initStringInfo(&s);
 	if (candidate->query == NULL)
 		return psprintf("%s_id", kind);
-	if (candidate->levels & (1 << LEVEL_EXACT | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX))
+	if (candidate->levels & (1 << LEVEL_EXACT | 1 << LEVEL_PHRASE | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX))
 		appendStringInfo(&s, "%s_name", kind);
 	if (candidate->levels & (1 << LEVEL_ADDRESS | 1 << LEVEL_TYPED | 1 << LEVEL_LOCAL | 1 << LEVEL_HOST))
 		appendStringInfo(&s, "%s%s_%s", s.len > 0 ? ", " : "", kind, search->kind == 0 ? "email" : "name");
@@ -1559,6 +1714,8 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	int			nqueries;
 	text	   *typed;
 	char	   *trimmed;
+	const char *url_key;
+	int			url_key_len;
 	ProfilesRole caller;
 	Candidate **list;
 	int			n;
@@ -1611,6 +1768,8 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 		filter_first(&search);
 	if (*trimmed != '\0')
 		search_key(&search, trimmed);
+	if ((url_key = people_url_key(trimmed, strlen(trimmed), &url_key_len)) != NULL)
+		search_key(&search, pnstrdup(url_key, url_key_len));
 	for (int i = 0; i < nqueries; i++)
 	{
 		Search		alternative = search;

@@ -3,7 +3,7 @@
  *		Text as search sees it: folded characters, atoms, chunks.
  *
  * An atom is a run of letters and digits, or of a script that puts no spaces
- * between words.  A chunk is what is typed without a space: atoms with a
+ * between words, as which emoji count.  A chunk is what is typed without a space: atoms with a
  * joiner between them (O'Brien, Smith-Jones, v1.2.3), or an e-mail address.
  *
  * Nothing here depends on locale, encoding of the database or PostgreSQL's

@@ -90,9 +90,14 @@ def is_cjk(c):
             or 0x1AFF0 <= c <= 0x1B2FF or 0x20000 <= c <= 0x3FFFD)
 
 
+def is_pictograph(c):
+    """Emoji and their like, of which some names consist; not (c), arrows, boxes."""
+    return category.get(c) == "So" and (0x2600 <= c <= 0x27BF or 0x1F000 <= c <= 0x1FAFF)
+
+
 def is_dropped(c):
-    """Marks over and under letters; not vowel signs, viramas, and the voicing of kana."""
-    return c in ignorable or category.get(c) == "Cf" or (
+    """Marks over and under letters; not vowel signs, viramas, and the voicing of kana. Colours of skin, too."""
+    return c in ignorable or 0x1F3FB <= c <= 0x1F3FF or category.get(c) == "Cf" or (
         category.get(c) in ("Mn", "Me") and combining[c] not in (0, 8, 9)) or category.get(c) == "Me" or c == 0x640
 
 
@@ -132,7 +137,7 @@ def char_class(c):
         return AT
     if c in PUNCTUATION_CODES:
         return JOINER
-    if is_cjk(c):
+    if is_cjk(c) or is_pictograph(c):
         return CJK
     cat = category.get(c, "Cn")
     if cat[0] in "LM" or cat in ("Nl",):

@@ -94,6 +94,14 @@ SELECT count(*) AS near FROM word a, word b WHERE a.w < b.w AND plain_distance(a
 SELECT profiles._word_keys('ab', 1) AS short, profiles._word_keys('ab1c', 1) AS digit, profiles._word_keys('山田太郎', 1) AS unspaced,
        cardinality(profiles._word_keys('lovelace', 2)) AS long, cardinality(profiles._word_keys('adam', 1)) AS four;
 
+-- emoji are words of their own, as whatever has no spaces; other symbols are none
+\pset format unaligned
+SELECT profiles.people_tsvector('Zoë🚀Ray ✨🦄 A&B© →', NULL) AS names, profiles.people_tsquery('👍🏽') AS skin, profiles.people_tsquery('👩‍👩‍👧') AS family;
+\pset format aligned
+-- URLs, and what is written with % in them
+SELECT q, profiles.people_tsquery(q) FROM unnest(ARRAY['https://www.example.com:8080/in/ada?q=bob#top', 'WWW.example.com', '<http://example.com>', 'example.com/ada', 'ada://', 'www.',
+    'ada%40example.com', 'https://x.example/J%C3%BCrgen%20W', '100%', '%zz', '%C3', '%00ada', '%E2%82', 'mailto:ada%40example.com?subject=bob']) AS q;
+
 -- the text search parser
 SELECT alias, token FROM ts_debug('profiles.people', 'Ada <Ada.Lovelace+news@math.example.co.uk> O''Brien 山田');
 SELECT to_tsvector('profiles.people', 'Ada <Ada.Lovelace+news@math.example.co.uk> O''Brien 山田');
