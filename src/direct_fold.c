@@ -11,7 +11,9 @@
  * their events.
  *
  * A table with more subjects than fit into maintenance_work_mem is folded in
- * several passes, each over a range of the keys' hashes.
+ * several passes, each over a range of the keys' hashes.  The rows of a statement
+ * are folded in memory, if they are too many in several chunks: a subject that is in
+ * more than one of them is given by each.
  *
  * What it gives is what the query of fold.c gives, which is its oracle.
  */
@@ -284,6 +286,9 @@ find_winners(DirectRun *run)
 	{
 		ScannedRow *row = &rows[n];
 
+		/* all that fail are to be found */
+		if (run->direct->attributes_can_fail)
+			event_rows_read(&run->rows);
 		row->key = profile_string(memcpy(keys + used, event.key.data, event.key.len), event.key.len);
 		row->hash = hash;
 		row->at = event.at;
@@ -555,12 +560,12 @@ give_pass(DirectRun *run)
 	return true;
 }
 
-/* Folds lazily, in as many passes as memory asks for; false as above. */
+/* Folds a chunk of rows, in as many passes as memory asks for; false as above. */
 static bool
-fold_lazily(DirectRun *run)
+fold_chunk(DirectRun *run)
 {
 	uint32		nplaces = run->fold->rows == NULL ? MIN_SUBJECTS
-		: pg_nextpower2_32(Min(tuplestore_tuple_count(run->fold->rows), PG_INT16_MAX * 4) + MIN_SUBJECTS);
+		: pg_nextpower2_32(Min(event_rows_in_chunk(&run->rows), PG_INT16_MAX * 4) + MIN_SUBJECTS);
 
 	run->count_left_out = true;
 	for (uint64 from = 0; from < ALL_HASHES; from = run->subjects.hash_to)
@@ -576,47 +581,6 @@ fold_lazily(DirectRun *run)
 			return false;
 	}
 	return true;
-}
-
-/*
- * Folds every row as it comes.  Subjects that take more memory than there is are
- * given with what they have by then, and again with the rest.
- */
-static void
-fold_eagerly(DirectRun *run)
-{
-	MemoryContext states = AllocSetContextCreate(run->context, "folded states",
-												 ALLOCSET_DEFAULT_SIZES);
-	Size		memory = (Size) maintenance_work_mem * 1024;
-	Event		event;
-	uint32		hash;
-
-	run->count_left_out = true;
-	subjects_begin(&run->subjects, 0, MIN_SUBJECTS);
-	event_rows_rewind(&run->rows);
-	while (next_event(run, &event, &hash))
-	{
-		Subject    *subject;
-
-		subjects_make_room(&run->subjects, 1);
-		subject = subjects_find(&run->subjects, hash, event.key);
-		if (subject->key == NULL)
-		{
-			subjects_add(&run->subjects, subject, hash, event.key, event.at);
-			open_subject(run, subject, states);
-		}
-		subject->events++;
-		offer_row(run, subject, event.at);
-		if (MemoryContextMemAllocated(states, false) +
-			MemoryContextMemAllocated(run->subjects.context, false) > memory)
-		{
-			give_open(run, 0, run->subjects.nplaces);
-			MemoryContextReset(states);
-			subjects_end(&run->subjects);
-			subjects_begin(&run->subjects, 0, MIN_SUBJECTS);
-		}
-	}
-	give_open(run, 0, run->subjects.nplaces);
 }
 
 /* ---------- entry points ---------- */
@@ -675,11 +639,8 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 		run.memory = (Size) maintenance_work_mem * 1024 / 2;
 	subjects_init(&run.subjects, run.context, run.memory);
 
-	/* a row's address says where it is as long as all rows are in memory */
-	if (fold->rows == NULL || (!direct->attributes_can_fail && tuplestore_in_memory(fold->rows)))
-		done = fold_lazily(&run);
-	else
-		fold_eagerly(&run);
+	while (done && event_rows_next_chunk(&run.rows))
+		done = fold_chunk(&run);
 	put_left_out(&run);
 
 	event_rows_close(&run.rows);

@@ -381,7 +381,6 @@ event_rows_open(EventRows *rows, ProfilesFold *fold, DirectFold *direct, Timesta
 	rows->filters = new_evaluators(direct->filters, direct->nfilters);
 	rows->attributes = new_evaluators(direct->attributes, direct->shape->nattributes);
 	profile_fold_init_row(&rows->row, direct->shape, read_attribute, rows);
-	rows->row.reads_all = direct->attributes_can_fail;
 }
 
 void
@@ -404,12 +403,64 @@ event_rows_close(EventRows *rows)
 
 /* ---------- the row at hand ---------- */
 
-/* Before the first row. */
+/* Copies the statement's next rows; not more than maintenance_work_mem takes. */
+static void
+fill_chunk(EventRows *rows)
+{
+	const Size	most = (Size) maintenance_work_mem * 1024 / 2;
+	MemoryContext old;
+
+	if (rows->chunk_context == NULL)
+		rows->chunk_context = AllocSetContextCreate(rows->context, "rows of a statement",
+													ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(rows->chunk_context);
+	old = MemoryContextSwitchTo(rows->chunk_context);
+	rows->chunk_size = 1024;
+	rows->chunk = palloc(rows->chunk_size * sizeof(MinimalTuple));
+	rows->nchunk = 0;
+	while ((rows->nchunk == 0 || MemoryContextMemAllocated(rows->chunk_context, false) < most) &&
+		   tuplestore_gettupleslot(rows->fold->rows, true, false, rows->row_slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (rows->nchunk == rows->chunk_size)
+		{
+			rows->chunk_size *= 2;
+			rows->chunk = repalloc_huge(rows->chunk, rows->chunk_size * sizeof(MinimalTuple));
+		}
+		rows->chunk[rows->nchunk++] = ExecCopySlotMinimalTuple(rows->row_slot);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Begins the next chunk of rows.  Within one a row's place is where it is: the
+ * rows of tables are all in one, and so are those of a statement, unless they
+ * are not in memory.
+ */
+bool
+event_rows_next_chunk(EventRows *rows)
+{
+	bool		is_first = !rows->has_chunk;
+
+	rows->has_chunk = true;
+	if (rows->fold->rows == NULL)
+		return is_first;
+	if (tuplestore_in_memory(rows->fold->rows))
+	{
+		rows->nchunk = tuplestore_tuple_count(rows->fold->rows);
+		return is_first;
+	}
+	fill_chunk(rows);
+	return rows->nchunk > 0;
+}
+
+/* Before the first row of the chunk. */
 void
 event_rows_rewind(EventRows *rows)
 {
 	rows->part = 0;
-	if (rows->fold->rows != NULL)
+	rows->chunk_next = 0;
+	if (rows->fold->rows != NULL && rows->chunk == NULL)
 		tuplestore_rescan(rows->fold->rows);
 }
 
@@ -429,7 +480,13 @@ event_rows_next(EventRows *rows)
 	ResetExprContext(rows->econtext);
 	if (rows->fold->rows != NULL)
 	{
-		if (!tuplestore_gettupleslot(rows->fold->rows, true, false, rows->row_slot))
+		if (rows->chunk != NULL)
+		{
+			if (rows->chunk_next == rows->nchunk)
+				return false;
+			ExecStoreMinimalTuple(rows->chunk[rows->chunk_next++], rows->row_slot, false);
+		}
+		else if (!tuplestore_gettupleslot(rows->fold->rows, true, false, rows->row_slot))
 			return false;
 		take_row(rows, rows->row_slot, rows->row_map);
 		return true;
@@ -519,4 +576,15 @@ event_rows_counts(EventRows *rows, Event *event)
 	event->left_out = reason;
 	MemoryContextSwitchTo(old);
 	return reason == NULL && !event->held;
+}
+
+/* Reads all attributes of the row at hand, so that what fails is found. */
+void
+event_rows_read(EventRows *rows)
+{
+	MemoryContext old = MemoryContextSwitchTo(rows->econtext->ecxt_per_tuple_memory);
+
+	for (int i = 0; i < rows->direct->shape->nattributes; i++)
+		(void) read_attribute(&rows->row, i);
+	MemoryContextSwitchTo(old);
 }

@@ -60,6 +60,12 @@ typedef struct EventRows
 	TupleTableSlot *row_slot;	/* or the statement's rows */
 	TupleConversionMap *row_map;
 	int			pointer;		/* to them */
+	bool		has_chunk;
+	uint64		nchunk;			/* a chunk of them, as many as are read together: */
+	MinimalTuple *chunk;		/* copies; NULL: all are in memory as they are */
+	uint64		chunk_size;
+	uint64		chunk_next;
+	MemoryContext chunk_context;
 
 	TupleTableSlot *stored;		/* the row at hand, as it is stored */
 	TupleTableSlot *converted;	/* in the source's form, if that is another */
@@ -95,13 +101,22 @@ event_rows_place(EventRows *rows)
 		ItemPointerGetOffsetNumberNoCheck(tid);
 }
 
+/* How many rows of a statement are read together. */
+static inline uint64
+event_rows_in_chunk(EventRows *rows)
+{
+	return rows->nchunk;
+}
+
 extern DirectFold *event_rows_prepare(SourceDefinition *source, const char *kind);
 extern bool event_rows_are_readable(ProfilesFold *fold);
 extern void event_rows_open(EventRows *rows, ProfilesFold *fold, DirectFold *direct, TimestampTz limit);
 extern void event_rows_close(EventRows *rows);
+extern bool event_rows_next_chunk(EventRows *rows);
 extern void event_rows_rewind(EventRows *rows);
 extern bool event_rows_next(EventRows *rows);
 extern void event_rows_fetch(EventRows *rows, RowPlace place);
 extern bool event_rows_counts(EventRows *rows, Event *event);
+extern void event_rows_read(EventRows *rows);
 
 #endif							/* PROFILES_EVENT_ROWS_H */

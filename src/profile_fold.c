@@ -109,7 +109,6 @@ profile_fold_init_row(FoldRow *row, const FoldShape *shape, FoldReader reader, v
 	row->shape = shape;
 	row->reader = reader;
 	row->source = source;
-	row->reads_all = false;
 	row->values = palloc(2 * n * sizeof(ProfileString) + 1);
 	row->scratch = row->values + n;
 	row->was_read = palloc(n * sizeof(bool) + 1);
@@ -401,8 +400,6 @@ profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at)
 	state->first_seen = Min(state->first_seen, at);
 	state->last_seen = Max(state->last_seen, at);
 	begin_row(row);
-	if (row->reads_all)
-		read_all(row);
 	if (profile_fold_is_settled(state, at))
 		return state;
 

@@ -31,7 +31,6 @@ struct FoldRow
 	const FoldShape *shape;
 	FoldReader	reader;			/* data = NULL is NULL */
 	void	   *source;			/* the reader's */
-	bool		reads_all;		/* read every value, whether it matters or not */
 	bool	   *was_read;		/* by attribute */
 	ProfileString *values;		/* by attribute, where read */
 	ProfileString *scratch;		/* an image's values */

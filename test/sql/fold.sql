@@ -183,6 +183,14 @@ SELECT count(*) FROM profiles._fold('profiles.source_9', 'user');
 REFRESH MATERIALIZED VIEW folds.later;
 SELECT folds.differences('profiles.source_9', 'user') AS users, count(*) > 200 AS many FROM profiles._fold('profiles.source_9', 'user');
 
+-- rows whose attributes fail are left out, wherever in a statement they are
+CREATE TABLE folds.failing (ts timestamptz, usr_id text, amount text);
+SELECT profiles.add_source('folds.failing', mapping => '{"amount": "amount::integer::text"}');
+SET work_mem = '64kB';
+INSERT INTO folds.failing SELECT timestamptz '2024-01-01' + n * interval '1 second', 'u' || n % 700, CASE WHEN n IN (2000, 29000) THEN 'x' ELSE '0' || n END FROM generate_series(1, 30000) n;
+RESET work_mem;
+SELECT left_out, sum(events) AS events FROM profiles.user_pending WHERE source_id = 10 GROUP BY left_out ORDER BY left_out NULLS FIRST;
+
 -- what somebody added to the table is not passed over
 CREATE INDEX mine ON profiles.user_pending (key);
 INSERT INTO folds.captured VALUES ('2024-05-05', 'indexed');
