@@ -81,7 +81,7 @@ static const char *const writings[WRITINGS] = {
 	"WHERE r.left_out IS NULL AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = '%1$s' AND b.key = r.key) "
 	"GROUP BY r.key ORDER BY r.key "
 	"ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile "
-	"WHERE p.profile OPERATOR(profiles.||) EXCLUDED.profile OPERATOR(profiles.<>) p.profile",
+	"WHERE profiles._adds(p.profile, EXCLUDED.profile)",
 
 	[WRITE_PENDING] =
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
@@ -477,7 +477,8 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 /* ---------- merging by writers ---------- */
 
 /*
- * Merges pending rows if there are many and nobody else is at it.
+ * Merges pending rows if there are many and nobody else is at it.  What search
+ * needs is left to the next refresh: the writer waits for this.
  *
  * How many is judged by the table's size.  Merged rows take their place until
  * they are vacuumed, so after a try the table has to grow by a good part, or
@@ -519,9 +520,18 @@ merge_if_many(Capture *capture)
 	}
 	caller = profiles_become_owner(capture->cached->owner);
 	SPI_connect();
-	if (SPI_execute(psprintf("SELECT profiles._merge_pending('%s', 1000000)",
-							 profiles_kinds[capture->kind]), false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not merge pending rows");
+	profiles_search_is_put_off = true;
+	PG_TRY();
+	{
+		if (SPI_execute(psprintf("SELECT profiles._merge_pending('%s', 1000000)",
+								 profiles_kinds[capture->kind]), false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not merge pending rows");
+	}
+	PG_FINALLY();
+	{
+		profiles_search_is_put_off = false;
+	}
+	PG_END_TRY();
 	SPI_finish();
 	profiles_become_caller(caller);
 }

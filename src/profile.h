@@ -130,12 +130,16 @@ extern void profile_merge(const ProfileContent *a, const ProfileContent *b,
 extern struct varlena *profile_build(const ProfileContent *content);
 extern const char *profile_decode(const struct varlena *value,
 								  ProfileContent *content);
+extern const char *profile_decode_times(const struct varlena *value,
+										ProfileContent *content);
 
 /* profile_io.c */
 extern char *profile_check(const ProfileContent *content);
 extern void profile_append_time(StringInfo out, TimestampTz at);
 extern void profile_decode_trusted(const struct varlena *value,
 								   ProfileContent *content);
+extern void profile_decode_times_trusted(const struct varlena *value,
+										 ProfileContent *content);
 
 /* profile_ops.c */
 extern const ProfileContent *profile_view(Datum value);

@@ -700,6 +700,38 @@ get_evidence(Reader *r, ProfileEvidence *e, int nmembers,
 		e->values[m] = get_reference(r, strings, nstrings);
 }
 
+/* Reads the fixed part; returns what is wrong with it, or NULL. */
+static const char *
+read_header(Reader *r, const struct varlena *value, ProfileContent *content)
+{
+	uint64		bits = 0;
+
+	r->p = (const unsigned char *) VARDATA_ANY(value);
+	r->end = r->p + VARSIZE_ANY_EXHDR(value);
+	r->failed = false;
+	if (bytes_left(r) < PROFILE_HEADER)
+		return "too short";
+	if (r->p[0] != PROFILE_VERSION)
+		return "unknown version";
+	if (r->p[1] & PROFILE_FLAGS_RESERVED)
+		return "reserved bits are set";
+	for (int i = 2; i < PROFILE_HEADER; i++)
+		bits = bits << 8 | r->p[i];
+	r->p += PROFILE_HEADER;
+	content->first_seen = (TimestampTz) (bits ^ (UINT64CONST(1) << 63));
+	content->last_seen = (TimestampTz) ((uint64) content->first_seen + get_varint(r));
+	return NULL;
+}
+
+/* The times alone of a stored profile. */
+const char *
+profile_decode_times(const struct varlena *value, ProfileContent *content)
+{
+	Reader		r;
+
+	return read_header(&r, value, content);
+}
+
 /*
  * Reads the bytes of a profile.  Returns NULL, or what is wrong with them.
  *
@@ -712,27 +744,15 @@ const char *
 profile_decode(const struct varlena *value, ProfileContent *content)
 {
 	Reader		r;
+	const char *problem;
 	uint32		nstrings;
 	ProfileString *strings;
-	uint64		bits = 0;
 	char	   *uuids;
 	int			nattributes = 0;
 
-	r.p = (const unsigned char *) VARDATA_ANY(value);
-	r.end = r.p + VARSIZE_ANY_EXHDR(value);
-	r.failed = false;
-
-	if (bytes_left(&r) < PROFILE_HEADER)
-		return "too short";
-	if (r.p[0] != PROFILE_VERSION)
-		return "unknown version";
-	if (r.p[1] & PROFILE_FLAGS_RESERVED)
-		return "reserved bits are set";
-	for (int i = 2; i < PROFILE_HEADER; i++)
-		bits = bits << 8 | r.p[i];
-	r.p += PROFILE_HEADER;
-	content->first_seen = (TimestampTz) (bits ^ (UINT64CONST(1) << 63));
-	content->last_seen = (TimestampTz) ((uint64) content->first_seen + get_varint(&r));
+	problem = read_header(&r, value, content);
+	if (problem != NULL)
+		return problem;
 
 	nstrings = get_count(&r, 1);
 	if (nstrings > 4 * PROFILE_MAX_ATTRIBUTES)

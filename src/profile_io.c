@@ -192,6 +192,16 @@ profile_check(const ProfileContent *content)
 	return check_sessions(content);
 }
 
+static void
+check_decoded(const char *problem)
+{
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored profile is damaged"),
+				 errdetail_internal("%s", problem)));
+}
+
 /*
  * Decodes bytes that profile_build() wrote: a stored value or an aggregate's
  * state.
@@ -199,13 +209,14 @@ profile_check(const ProfileContent *content)
 void
 profile_decode_trusted(const struct varlena *value, ProfileContent *content)
 {
-	const char *problem = profile_decode(value, content);
+	check_decoded(profile_decode(value, content));
+}
 
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored profile is damaged"),
-				 errdetail_internal("%s", problem)));
+/* The same for the times alone. */
+void
+profile_decode_times_trusted(const struct varlena *value, ProfileContent *content)
+{
+	check_decoded(profile_decode_times(value, content));
 }
 
 /* ---------- text: out ---------- */

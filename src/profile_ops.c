@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(profile_first_known_at);
 PG_FUNCTION_INFO_V1(profile_last_known_at);
 PG_FUNCTION_INFO_V1(profile_attributes);
 PG_FUNCTION_INFO_V1(profile_union);
+PG_FUNCTION_INFO_V1(profile_adds);
 PG_FUNCTION_INFO_V1(profile_to_jsonb);
 PG_FUNCTION_INFO_V1(profile_eq);
 PG_FUNCTION_INFO_V1(profile_ne);
@@ -329,11 +330,9 @@ profile_attributes(PG_FUNCTION_ARGS)
 
 /* ---------- union and cast ---------- */
 
-Datum
-profile_union(PG_FUNCTION_ARGS)
+static struct varlena *
+union_of(struct varlena *a, struct varlena *b)
 {
-	struct varlena *a = PG_GETARG_VARLENA_PP(0);
-	struct varlena *b = PG_GETARG_VARLENA_PP(1);
 	ProfileContent ca;
 	ProfileContent cb;
 	ProfileContent merged;
@@ -341,7 +340,35 @@ profile_union(PG_FUNCTION_ARGS)
 	profile_decode_trusted(a, &ca);
 	profile_decode_trusted(b, &cb);
 	profile_merge(&ca, &cb, &merged);
-	PG_RETURN_POINTER(profile_build(&merged));
+	return profile_build(&merged);
+}
+
+Datum
+profile_union(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(union_of(PG_GETARG_VARLENA_PP(0), PG_GETARG_VARLENA_PP(1)));
+}
+
+/*
+ * _adds(stored, other): is the union another profile than the stored one?  Mostly
+ * the times tell already.
+ */
+Datum
+profile_adds(PG_FUNCTION_ARGS)
+{
+	struct varlena *stored = PG_GETARG_VARLENA_PP(0);
+	struct varlena *other = PG_GETARG_VARLENA_PP(1);
+	struct varlena *both;
+	ProfileContent times;
+	ProfileContent other_times;
+
+	profile_decode_times_trusted(stored, &times);
+	profile_decode_times_trusted(other, &other_times);
+	if (other_times.first_seen < times.first_seen || other_times.last_seen > times.last_seen)
+		PG_RETURN_BOOL(true);
+	both = union_of(stored, other);
+	PG_RETURN_BOOL(VARSIZE_ANY_EXHDR(both) != VARSIZE_ANY_EXHDR(stored) ||
+				   memcmp(VARDATA_ANY(both), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(both)) != 0);
 }
 
 /* Appends "end_attribute": "value", with the column's name for the key. */

@@ -6,7 +6,11 @@
  * A row trigger takes a note of the key of each profile that is new, gone, or
  * has a searched value changed; that last thing is asked by the trigger's WHEN
  * clause, so that a profile of which only the time has changed costs no more than
- * that.  At the end of the statement all keys noted are handled at once.
+ * that.  At the end of the statement all keys noted are handled at once, those with
+ * the same name and e-mail address as before with less work.
+ *
+ * A writer of events who merges what is pending leaves this to the next refresh:
+ * the keys go into a table.
  *
  * COPY into these tables is a restore of data, to which what is searched
  * belongs; it is not computed then.
@@ -27,21 +31,36 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(profiles_note_searched);
 PG_FUNCTION_INFO_V1(profiles_update_searched);
 
-/* Keys noted in this transaction, per kind; in a context of their own. */
-static struct
+#define MANY_KEYS	1000		/* from so many on, indexes are written in bulk */
+
+typedef struct NotedKeys
 {
-	LocalTransactionId transaction; /* whose they are; invalid if there are none */
-	MemoryContext context;
 	Datum	   *keys;
 	int			n;
 	int			size;
-}			noted[PROFILES_KINDS];
+} NotedKeys;
+
+/* Keys noted in this transaction, per kind; in a context of their own. */
+typedef struct Noted
+{
+	LocalTransactionId transaction; /* whose they are; invalid if there are none */
+	MemoryContext context;
+	NotedKeys	people;			/* new, gone, or called otherwise */
+	NotedKeys	attributes;		/* with other attributes */
+	bool		any_gone;
+} Noted;
+
+static Noted noted[PROFILES_KINDS];
+
+/* Is a writer merging? */
+bool		profiles_search_is_put_off = false;
 
 /* The kind that a trigger is for; errors if it is no trigger of ours. */
 static int
@@ -65,12 +84,30 @@ kind_of_trigger(FunctionCallInfo fcinfo, bool row)
 	return 0;
 }
 
-/* _note_searched(): row trigger */
+static void
+note_key(NotedKeys *noted_keys, Datum key)
+{
+	if (noted_keys->n == noted_keys->size)
+	{
+		int			size = noted_keys->size * 2 + 16;
+
+		noted_keys->keys = noted_keys->keys == NULL ? palloc(size * sizeof(Datum))
+			: repalloc_huge(noted_keys->keys, size * sizeof(Datum));
+		noted_keys->size = size;
+	}
+	noted_keys->keys[noted_keys->n++] = PointerGetDatum(PG_DETOAST_DATUM_COPY(key));
+}
+
+/*
+ * _note_searched(kind, what): row trigger.  what is 'people' or 'attributes', as
+ * in Noted.
+ */
 Datum
 profiles_note_searched(PG_FUNCTION_ARGS)
 {
 	int			kind = kind_of_trigger(fcinfo, true);
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		attributes = trigger->tg_trigger->tgnargs > 1 && strcmp(trigger->tg_trigger->tgargs[1], "attributes") == 0;
 	HeapTuple	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	int			column = SPI_fnumber(trigger->tg_relation->rd_att, "key");
 	bool		isnull;
@@ -85,21 +122,13 @@ profiles_note_searched(PG_FUNCTION_ARGS)
 	if (noted[kind].transaction != PROFILES_MY_LXID)
 	{
 		/* the context went with the transaction that it was made in */
+		memset(&noted[kind], 0, sizeof(Noted));
 		noted[kind].transaction = PROFILES_MY_LXID;
 		noted[kind].context = AllocSetContextCreate(TopTransactionContext, "searched keys", ALLOCSET_DEFAULT_SIZES);
-		noted[kind].keys = NULL;
-		noted[kind].n = noted[kind].size = 0;
 	}
 	old = MemoryContextSwitchTo(noted[kind].context);
-	if (noted[kind].n == noted[kind].size)
-	{
-		int			size = noted[kind].size * 2 + 16;
-
-		noted[kind].keys = noted[kind].keys == NULL ? palloc(size * sizeof(Datum))
-			: repalloc_huge(noted[kind].keys, size * sizeof(Datum));
-		noted[kind].size = size;
-	}
-	noted[kind].keys[noted[kind].n++] = PointerGetDatum(PG_DETOAST_DATUM_COPY(key));
+	note_key(attributes ? &noted[kind].attributes : &noted[kind].people, key);
+	noted[kind].any_gone |= TRIGGER_FIRED_BY_DELETE(trigger->tg_event);
 	MemoryContextSwitchTo(old);
 	return PointerGetDatum(NULL);
 }
@@ -112,48 +141,71 @@ is_restore(void)
 		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) == 1;
 }
 
-/* _update_searched(): statement trigger */
+/* Calls one of the functions that bring search up to date, for some keys at a time. */
+static void
+update_keys(const char *call, int kind, int32 import, const NotedKeys *keys, bool any_gone)
+{
+	const int	batch = 50000;
+
+	for (int from = 0; from < keys->n; from += batch)
+	{
+		ArrayType  *array = construct_array(keys->keys + from, Min(batch, keys->n - from), TEXTOID, -1, false, TYPALIGN_INT);
+		Oid			types[] = {TEXTOID, TEXTARRAYOID, INT4OID, BOOLOID};
+		Datum		values[] = {CStringGetTextDatum(profiles_kinds[kind]), PointerGetDatum(array),
+		Int32GetDatum(import), BoolGetDatum(any_gone)};
+
+		if (SPI_execute_with_args(call, lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not update what is searched");
+	}
+}
+
+/* Brings search up to date. */
+static void
+update_now(int kind, int32 import, const Noted *todo)
+{
+	bool		many = todo->people.n + todo->attributes.n >= MANY_KEYS;
+	int			settings = NewGUCNestLevel();
+
+	/* what waits to be put in order is read by every search; many are put in order together */
+	(void) set_config_option("gin_pending_list_limit", many ? "65536" : "1024", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	update_keys("SELECT profiles._search_update($1, $2, $4)", kind, import, &todo->people, todo->any_gone);
+	update_keys(import == 0 ? "SELECT profiles._search_attributes($1, $2)" :
+				"SELECT profiles._search_attributes($1, profiles._import_profiles($3, $2))",
+				kind, import, &todo->attributes, false);
+	if (many && SPI_execute(psprintf("SELECT profiles._order_search('%s')", profiles_kinds[kind]), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not put the indexes of search in order");
+	AtEOXact_GUC(true, settings);
+}
+
+/* _update_searched(kind [, import]): statement trigger */
 Datum
 profiles_update_searched(PG_FUNCTION_ARGS)
 {
-	const int	batch = 50000;
 	int			kind = kind_of_trigger(fcinfo, false);
 	Trigger    *trigger = ((TriggerData *) fcinfo->context)->tg_trigger;
 	int32		import = trigger->tgnargs > 1 ? pg_strtoint32(trigger->tgargs[1]) : 0;
+	Noted		todo = noted[kind];
 	ProfilesRole caller;
-	MemoryContext context;
-	Datum	   *keys;
-	int			n;
 
-	if (noted[kind].transaction != PROFILES_MY_LXID || noted[kind].n == 0)
+	if (todo.transaction != PROFILES_MY_LXID)
 		return PointerGetDatum(NULL);
-	context = noted[kind].context;
-	keys = noted[kind].keys;
-	n = noted[kind].n;
 	/* what is noted from here on, by triggers on what is written here, is for the next time */
 	noted[kind].transaction = InvalidLocalTransactionId;
-	if (is_restore())
+	if (!is_restore())
 	{
-		MemoryContextDelete(context);
-		return PointerGetDatum(NULL);
+		caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
+		SPI_connect();
+		if (profiles_search_is_put_off)
+		{
+			update_keys("SELECT profiles._put_off_search($1, $2, true)", kind, import, &todo.people, false);
+			update_keys("SELECT profiles._put_off_search($1, $2, false)", kind, import, &todo.attributes, false);
+		}
+		else
+			update_now(kind, import, &todo);
+		SPI_finish();
+		profiles_become_caller(caller);
 	}
-
-	caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
-	SPI_connect();
-	for (int from = 0; from < n; from += batch)
-	{
-		ArrayType  *array = construct_array(keys + from, Min(batch, n - from), TEXTOID, -1, false, TYPALIGN_INT);
-		Oid			types[] = {TEXTOID, TEXTARRAYOID, INT4OID};
-		Datum		values[] = {CStringGetTextDatum(profiles_kinds[kind]), PointerGetDatum(array),
-		Int32GetDatum(import)};
-
-		if (SPI_execute_with_args(import == 0 ? "SELECT profiles._search_update($1, $2)" : 
-								  "SELECT profiles._search_update($1, profiles._import_profiles($3, $2))",
-								  3, types, values, NULL, false, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not update what is searched");
-	}
-	SPI_finish();
-	profiles_become_caller(caller);
-	MemoryContextDelete(context);
+	MemoryContextDelete(todo.context);
 	return PointerGetDatum(NULL);
 }

@@ -38,6 +38,9 @@ extern bool profiles_lock(Oid extension, int kind, ProfilesLock lock,
 extern void profiles_unlock(Oid extension, int kind, ProfilesLock lock,
 							LOCKMODE mode, bool session);
 
+/* search_upkeep.c */
+extern bool profiles_search_is_put_off;
+
 /* rights.c: whose rights code runs with */
 typedef struct ProfilesRole
 {

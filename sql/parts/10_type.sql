@@ -74,6 +74,10 @@ CREATE OPERATOR profiles.|| (
 );
 COMMENT ON OPERATOR profiles.|| (profiles.profile, profiles.profile) IS 'The profile of all events of both.';
 
+CREATE FUNCTION profiles._adds(stored profiles.profile, other profiles.profile) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profile_adds' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._adds(profiles.profile, profiles.profile) IS 'Internal: is the union of both another profile than the first?';
+
 -- casts
 
 CREATE FUNCTION profiles.profile_to_jsonb(profile profiles.profile) RETURNS jsonb

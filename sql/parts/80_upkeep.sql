@@ -236,7 +236,7 @@ BEGIN
             INSERT INTO profiles.%2$I AS p (key, profile)
             SELECT a.key, profiles.profile_union_agg(a.profile) FROM allowed a GROUP BY a.key ORDER BY a.key
             ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile
-            WHERE p.profile OPERATOR(profiles.||) EXCLUDED.profile OPERATOR(profiles.<>) p.profile
+            WHERE profiles._adds(p.profile, EXCLUDED.profile)
         )
         SELECT count(*) FROM taken $query$, kind || '_pending', profiles._storage(kind))
     INTO taken USING kind, profiles._limit(), most;
@@ -525,7 +525,7 @@ BEGIN
     n := profiles._recompute_marked(kind, marks);
     IF n < marks THEN
         n := profiles._merge_pending(kind, rows);
-        IF n < rows THEN
+        IF n < rows AND NOT profiles._catch_up_search(kind) THEN
             PERFORM profiles._compact_kept(kind);
             PERFORM profiles._settle_search(kind);
             UPDATE profiles.upkeep u SET phase = 'done', done = u.done + n, total = u.done + n, refreshed_at = u.started_at
@@ -668,7 +668,7 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'key and block must not be NULL';
     END IF;
     PERFORM profiles._lock_kind(kind);
-    FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging'] LOOP
+    FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging', kind || '_search_due'] LOOP
         IF to_regclass(format('profiles.%I', place)) IS NOT NULL THEN
             EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;
         END IF;

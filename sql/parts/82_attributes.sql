@@ -664,7 +664,7 @@ BEGIN
     FROM (SELECT c.kind, c.attribute FROM profiles.attribute_config c WHERE c.import_id = ANY (dropped) AND c.stored) a;
     DELETE FROM profiles.import_config i WHERE i.id = ANY (dropped);
     PERFORM profiles._replace_view(kind);
-    PERFORM profiles._search_update(kind, searched);
+    PERFORM profiles._search_attributes(kind, searched);
     FOR r IN SELECT unnest(dropped) AS id LOOP
         PERFORM profiles._ddl(format('DROP TABLE IF EXISTS %s', profiles._import_table(r.id)));
         PERFORM profiles._ddl(format('DROP VIEW IF EXISTS %s', profiles._import_view(r.id)));

@@ -104,7 +104,7 @@ COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched co
 
 CREATE FUNCTION profiles._note_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_note_searched' LANGUAGE C;
-COMMENT ON FUNCTION profiles._note_searched() IS 'Internal: row trigger on stored profiles whose searched values have changed; takes a note of the key.';
+COMMENT ON FUNCTION profiles._note_searched() IS 'Internal: row trigger on stored profiles and imported attributes whose searched values have changed; takes a note of the key, and whether people are called otherwise or only attributes have changed.';
 
 CREATE FUNCTION profiles._update_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_update_searched' LANGUAGE C;
@@ -123,13 +123,17 @@ DECLARE
         SELECT a.attname::text FROM pg_attribute a
         WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's' AND a.atttypid = 'text'::regtype
         ORDER BY a.attnum);
-    arguments text := format('%L, %L', kind, array_to_string(searched, ','));
+    people text[] := ARRAY[kind || '_name', kind || '_email'];
+    changed text;
+    called_otherwise text;
     r record;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgfoid = 'profiles._update_searched'::regproc) THEN
         -- new, or left over by DROP EXTENSION ... CASCADE
-        EXECUTE format('DROP TABLE IF EXISTS profiles.%I, profiles.%I, profiles.%I', kind || '_search', kind || '_word', kind || '_search_stat');
+        EXECUTE format('DROP TABLE IF EXISTS profiles.%I, profiles.%I, profiles.%I, profiles.%I',
+                       kind || '_search', kind || '_search_due', kind || '_word', kind || '_search_stat');
         EXECUTE format('CREATE TABLE profiles.%I (key text PRIMARY KEY, search tsvector NOT NULL, attributes tsvector NOT NULL)', kind || '_search');
+        EXECUTE format('CREATE TABLE profiles.%I (key text NOT NULL, people boolean NOT NULL)', kind || '_search_due');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, keys integer[] NOT NULL)', kind || '_word');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL)',
                        kind || '_search_stat');
@@ -138,7 +142,7 @@ BEGIN
         EXECUTE format('ALTER TABLE profiles.%I ALTER keys SET STATISTICS 0', kind || '_word');
         FOR r IN SELECT * FROM (VALUES ('_search', 'search'), ('_search', 'attributes'), ('_word', 'keys')) AS i (suffix, column_name) LOOP
             -- the pending list is read by every query
-            EXECUTE format('CREATE INDEX ON profiles.%I USING gin (%I) WITH (fastupdate = on, gin_pending_list_limit = 1024)',
+            EXECUTE format('CREATE INDEX ON profiles.%I USING gin (%I) WITH (fastupdate = on)',
                            kind || r.suffix, r.column_name);
         END LOOP;
         FOR r IN
@@ -147,6 +151,9 @@ BEGIN
                 ('_search', 'key', 'Key of the %s.'),
                 ('_search', 'search', 'Words of name and e-mail.'),
                 ('_search', 'attributes', 'Words of the other attributes.'),
+                ('_search_due', NULL, 'Internal: each %s whose profile a writer has merged; the next refresh brings search up to date with it.'),
+                ('_search_due', 'key', 'Key of the %s.'),
+                ('_search_due', 'people', 'Whether name or e-mail have changed, or only other attributes.'),
                 ('_word', NULL, 'Internal: words of names of each %s, to which typos are corrected.'),
                 ('_word', 'word', 'The word.'),
                 ('_word', 'keys', 'Hashes of it with letters left out.'),
@@ -164,18 +171,45 @@ BEGIN
                        storage, quote_literal(kind));
         PERFORM profiles._search_update(kind, NULL);
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgname = 'profiles_search_changes'
-                     AND encode(t.tgargs, 'escape') = format('%s\000%s\000', kind, array_to_string(searched, ','))) THEN
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgname = 'profiles_search_attributes'
+                     AND encode(t.tgargs, 'escape') = format('%s\000attributes\000%s\000', kind, array_to_string(searched, ','))) THEN
+        SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FILTER (WHERE c = ANY (people)),
+               string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FILTER (WHERE c <> ALL (people))
+        INTO called_otherwise, changed FROM unnest(searched) AS c;
         PERFORM profiles._ddl(format(
-            'CREATE OR REPLACE TRIGGER profiles_search_changes AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION profiles._note_searched(%s)',
-            storage, (SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FROM unnest(searched) AS c), arguments));
+            'CREATE OR REPLACE TRIGGER profiles_search_people AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION profiles._note_searched(%L, ''people'')',
+            storage, called_otherwise, kind));
+        PERFORM profiles._ddl(format(
+            'CREATE OR REPLACE TRIGGER profiles_search_attributes AFTER UPDATE ON %s FOR EACH ROW WHEN (NOT (%s) AND (%s)) '
+            'EXECUTE FUNCTION profiles._note_searched(%L, ''attributes'', %L)',
+            storage, called_otherwise, changed, kind, array_to_string(searched, ',')));
     END IF;
 END
 $$;
 COMMENT ON FUNCTION profiles._ensure_search(text) IS 'Internal: makes what search needs of a kind, or brings it up to date with the columns.';
 
+-- Locks what is searched of some keys: who else changes it is waited for, and
+-- seen by the next statement.
+CREATE FUNCTION profiles._lock_searched(kind text, keys text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('SELECT FROM profiles.%I s WHERE s.key = ANY ($1) ORDER BY s.key FOR UPDATE', kind || '_search') USING keys;
+END
+$$;
+COMMENT ON FUNCTION profiles._lock_searched(text, text[]) IS 'Internal: locks what is searched of some keys.';
+
+-- Vector of the attributes of a row p of users or accounts, as an expression.
+CREATE FUNCTION profiles._attributes_expression(kind text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT format('profiles._attribute_vector(VARIADIC ARRAY[%s]::text[])', string_agg(c.expression, ', '))
+            FROM profiles._search_columns(kind) c);
+COMMENT ON FUNCTION profiles._attributes_expression(text) IS 'Internal: the vector of attributes of a row p of users or accounts.';
+
 -- Brings search up to date with the views, for some keys or (NULL) all.
-CREATE FUNCTION profiles._search_update(kind text, keys text[]) RETURNS void
+CREATE FUNCTION profiles._search_update(kind text, keys text[], any_gone boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -184,16 +218,18 @@ DECLARE
     id_column text := kind || '_id';
     email text := CASE kind WHEN 'user' THEN 'p.user_email' ELSE 'NULL' END;
     only_keys text := CASE WHEN keys IS NULL THEN '' ELSE ' AND %s = ANY ($1)' END;
-    attributes text := (SELECT string_agg(c.expression, ', ') FROM profiles._search_columns(kind) c);
 BEGIN
-    -- Who else changes a value of theirs is waited for, and seen by the next statement.
-    EXECUTE format('SELECT FROM profiles.%I s WHERE true' || format(only_keys, 's.key') || ' ORDER BY s.key FOR UPDATE', search) USING keys;
-    EXECUTE format('DELETE FROM profiles.%I s WHERE NOT EXISTS (SELECT FROM profiles.%I p WHERE p.key = s.key)' || format(only_keys, 's.key'),
-                   search, profiles._storage(kind)) USING keys;
+    IF keys IS NOT NULL THEN
+        PERFORM profiles._lock_searched(kind, keys);
+    END IF;
+    IF any_gone THEN
+        EXECUTE format('DELETE FROM profiles.%I s WHERE NOT EXISTS (SELECT FROM profiles.%I p WHERE p.key = s.key)' || format(only_keys, 's.key'),
+                       search, profiles._storage(kind)) USING keys;
+    END IF;
     EXECUTE format($query$
         WITH stored AS (
             INSERT INTO profiles.%1$I AS s (key, search, attributes)
-            SELECT p.%2$I, profiles._search_vector(p.%3$I, %4$s), profiles._attribute_vector(VARIADIC ARRAY[%5$s]::text[])
+            SELECT p.%2$I, profiles._search_vector(p.%3$I, %4$s), %5$s
             FROM profiles.%6$I p WHERE true %7$s
             ORDER BY 1
             ON CONFLICT (key) DO UPDATE SET search = EXCLUDED.search, attributes = EXCLUDED.attributes
@@ -206,12 +242,72 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM profiles.%8$I d WHERE d.word = n.word)
         ORDER BY n.word
         ON CONFLICT DO NOTHING $query$,
-        search, id_column, kind || '_name', email, attributes, profiles._relation(kind), format(only_keys, 'p.' || quote_ident(id_column)),
-        kind || '_word')
+        search, id_column, kind || '_name', email, profiles._attributes_expression(kind), profiles._relation(kind),
+        format(only_keys, 'p.' || quote_ident(id_column)), kind || '_word')
     USING keys;
 END
 $$;
-COMMENT ON FUNCTION profiles._search_update(text, text[]) IS 'Internal: brings search up to date with users or accounts, for some keys or (NULL) for all that differ. To be called after anything but a stored profile has changed what they show.';
+COMMENT ON FUNCTION profiles._search_update(text, text[], boolean) IS 'Internal: brings search up to date with users or accounts, for some keys or (NULL) for all that differ. any_gone: keys may be among them that have no profile any more.';
+
+-- The same for people who are called as before.
+CREATE FUNCTION profiles._search_attributes(kind text, keys text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM profiles._lock_searched(kind, keys);
+    EXECUTE format($query$
+        UPDATE profiles.%1$I s SET attributes = n.attributes
+        FROM (SELECT p.%2$I AS key, %3$s AS attributes FROM profiles.%4$I p WHERE p.%2$I = ANY ($1) OFFSET 0) n
+        WHERE s.key = n.key AND s.attributes <> n.attributes $query$,
+        kind || '_search', kind || '_id', profiles._attributes_expression(kind), profiles._relation(kind))
+    USING keys;
+END
+$$;
+COMMENT ON FUNCTION profiles._search_attributes(text, text[]) IS 'Internal: brings what is searched of some users or accounts up to date with their attributes. To be called after anything but a stored profile has changed these.';
+
+-- A writer who merges leaves search to the next refresh.
+CREATE FUNCTION profiles._put_off_search(kind text, keys text[], people boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('INSERT INTO profiles.%I (key, people) SELECT k.key, $2 FROM unnest($1) AS k (key)', kind || '_search_due')
+    USING keys, people;
+END
+$$;
+COMMENT ON FUNCTION profiles._put_off_search(text, text[], boolean) IS 'Internal: leaves search to the next refresh, for some keys.';
+
+-- Does some of what writers have left. Returns whether there was any.
+CREATE FUNCTION profiles._catch_up_search(kind text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET gin_pending_list_limit = '64MB'
+AS $$
+DECLARE
+    batch constant integer := 50000;
+    people text[];
+    attributes text[];
+BEGIN
+    EXECUTE format($query$
+        WITH taken AS (
+            DELETE FROM profiles.%1$I d
+            WHERE d.ctid = ANY (ARRAY(SELECT q.ctid FROM profiles.%1$I q LIMIT $1))
+            RETURNING d.key, d.people
+        )
+        SELECT array_agg(DISTINCT t.key) FILTER (WHERE t.people), array_agg(DISTINCT t.key) FILTER (WHERE NOT t.people)
+        FROM taken t $query$, kind || '_search_due')
+    INTO people, attributes USING batch;
+    IF people IS NOT NULL THEN
+        PERFORM profiles._search_update(kind, people, false);
+    END IF;
+    IF attributes IS NOT NULL THEN
+        PERFORM profiles._search_attributes(kind, attributes);
+    END IF;
+    RETURN people IS NOT NULL OR attributes IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION profiles._catch_up_search(text) IS 'Internal: brings search up to date with profiles that writers have merged, some at a time.';
 
 -- Keys of profiles that have values of an import: those of some of its keys, or
 -- (NULL) of all.
@@ -264,7 +360,7 @@ DECLARE
 BEGIN
     EXECUTE format('CREATE TRIGGER profiles_search AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION profiles._update_searched(%L, %s)',
                    profiles._import_table(import_id), kind, import_id);
-    EXECUTE format('CREATE TRIGGER profiles_search_rows AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION profiles._note_searched(%L)',
+    EXECUTE format('CREATE TRIGGER profiles_search_rows AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION profiles._note_searched(%L, ''attributes'')',
                    profiles._import_table(import_id), kind);
 END
 $$;
@@ -327,8 +423,22 @@ END
 $$;
 COMMENT ON FUNCTION profiles._search_statistics(text) IS 'Internal: counts words of a sample, so that a search can choose where to begin.';
 
--- At the end of upkeep: nothing pending in the indexes, which every search would
--- have to read; statistics anew after a rebuild and once much has changed.
+-- Puts in order what waits for it in the indexes, which every search would have
+-- to read.
+CREATE FUNCTION profiles._order_search(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM gin_clean_pending_list(i.indexrelid)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'gin'
+    WHERE i.indrelid IN (to_regclass(format('profiles.%I', kind || '_search')), to_regclass(format('profiles.%I', kind || '_word')));
+END
+$$;
+COMMENT ON FUNCTION profiles._order_search(text) IS 'Internal: puts the indexes of search in order.';
+
+-- At the end of upkeep: indexes in order; statistics anew after a rebuild and once
+-- much has changed.
 CREATE FUNCTION profiles._settle_search(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -337,9 +447,7 @@ DECLARE
     search regclass := to_regclass(format('profiles.%I', kind || '_search'));
     state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _settle_search.kind);
 BEGIN
-    PERFORM gin_clean_pending_list(i.indexrelid)
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'gin'
-    WHERE i.indrelid = search;
+    PERFORM profiles._order_search(kind);
     IF state.rebuilt_at = state.started_at
         OR pg_relation_size(search) NOT BETWEEN 0.7 * state.search_size AND 1.3 * state.search_size + 65536
     THEN

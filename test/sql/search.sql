@@ -86,6 +86,29 @@ CALL profiles.refresh();
 CALL profiles.rebuild();
 SELECT * FROM srch.wrong();
 
+-- a writer who merges what is pending leaves search to the next refresh
+SELECT profiles.alter_source('srch.events', capture => 'deferred');
+SET profiles.pending_limit = 0;
+INSERT INTO srch.events VALUES ('2026-02-06Z', 'u4', 'Jean Jennings', 'jean@eniac.example', 's4', 'a3', 'ENIAC', 'US', 'pro'),
+                               ('2026-02-06Z', 'u1', 'Ada Lovelace', 'ada@example.com', 's1', 'a1', 'Engines', 'JP', 'pro'),
+                               ('2026-02-06Z', 'u10', 'Putoff Forgotten', NULL, 's10', NULL, NULL, NULL, NULL);
+RESET profiles.pending_limit;
+SELECT user_id, user_name FROM profiles.users WHERE user_id IN ('u4', 'u10') ORDER BY 1;
+SELECT kind, key FROM srch.wrong() ORDER BY 1, 2;
+TABLE profiles.user_search_due ORDER BY 1;
+SELECT user_id, user_name FROM profiles.search_users('bartik');
+SET client_min_messages = error;
+SELECT profiles.forget('user', 'u10', block => true);
+SET client_min_messages = warning;
+CALL profiles.refresh();
+SELECT * FROM srch.wrong();
+TABLE profiles.user_search_due;
+SELECT user_id FROM profiles.search_users('jennings');
+SELECT user_id FROM profiles.search_users('bartik');
+SELECT user_id FROM profiles.search_users('lovelace japan');
+SELECT user_id FROM profiles.search_users('putoff');
+SELECT profiles.alter_source('srch.events', capture => 'immediate');
+
 -- a new attribute, and one that goes
 SELECT profiles.alter_source('srch.events', mapping => '{"coupon": "''Summer-'' || plan"}');
 CALL profiles.rebuild();
@@ -296,5 +319,5 @@ SELECT profiles._search_update('user', NULL);
 SELECT * FROM srch.wrong();
 
 SELECT profiles.uninstall();
-SELECT count(*) FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '_(search|word|search_stat)$';
+SELECT count(*) FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '_(search|word|search_stat|search_due)$';
 DROP SCHEMA srch CASCADE;
