@@ -80,6 +80,13 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 #define PROFILES_EXECUTOR_RUN(query) ExecutorRun((query), ForwardScanDirection, 0, true)
 #endif
 
+/* 18 lets a scan count what it did. */
+#if PG_VERSION_NUM >= 180000
+#define PROFILES_INDEX_BEGINSCAN(table, index, snapshot, nkeys) index_beginscan((table), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define PROFILES_INDEX_BEGINSCAN(table, index, snapshot, nkeys) index_beginscan((table), (index), (snapshot), (nkeys), 0)
+#endif
+
 /* 16 lets the reader of qualified names report errors softly. */
 #if PG_VERSION_NUM >= 160000
 #define PROFILES_QUALIFIED_NAME_LIST(name) stringToQualifiedNameList((name), NULL)

@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "people.h"
+#include "search.h"
 #include "tsearch/ts_utils.h"
 #include "upkeep.h"
 #include "utils/acl.h"
@@ -53,7 +54,7 @@ PG_FUNCTION_INFO_V1(profiles_search_accounts);
 #define WALK_LEAST			500		/* so many it always does, to rank among them */
 #define FEW_LEAST			2000	/* fewer are always fetched by index */
 #define KEY_WORDS			4		/* of a query that go into the index */
-#define FETCH_ROWS			500
+#define FETCH_ROWS			5000
 #define ADDRESS_CHARS		5		/* of an address that statistics have, with the < before it */
 #define SPLIT_WORDS			2		/* of a query that are read as two words of a name */
 #define SPLIT_MOST			20		/* letters of the first of these */
@@ -71,7 +72,8 @@ typedef struct Candidate
 	uint32		hash;
 	char		status;
 	bool		rejected;		/* by the filter */
-	bool		fetched;
+	bool		dated;			/* seen is known */
+	bool		fetched;		/* and what is shown beside */
 	uint16		levels;			/* bit per Level that a word was met at */
 	uint64		score;
 	TimestampTz seen;
@@ -94,9 +96,25 @@ typedef struct Candidate
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* What all alternatives of a search share. */
+typedef struct SearchTables
+{
+	Oid			namespace;
+	IndexRows  *profiles;		/* by key; NULL until needed, as the others */
+	IndexRows  *vectors;		/* by key */
+	IndexRows  *newest;			/* profiles, newest first */
+	AttrNumber	key_column;		/* of profiles; 0: not looked up */
+	AttrNumber	name_column;
+	AttrNumber	email_column;	/* 0: there is none */
+	AttrNumber	seen_column;
+	SPIPlanPtr	filtered_walks[2];	/* without and with attributes */
+	SPIPlanPtr	filtered_rows;
+} SearchTables;
+
 typedef struct Search
 {
 	int			kind;
+	SearchTables *tables;
 	int			max;
 	char	   *filter;			/* checked SQL over alias p; NULL if there is none */
 	Datum		only;			/* text[]: keys that pass the filter, if they are few; else 0 */
@@ -106,26 +124,18 @@ typedef struct Search
 	candidates_hash *found;		/* of the alternative that is being searched */
 	int			nfound;			/* not rejected */
 	double		filter_share;	/* of all that pass the filter, about */
-	SPIPlanPtr	filtered_walks[2];	/* without and with attributes */
-	SPIPlanPtr	filtered_rows;
 } Search;
 
 /* ---------- statements ---------- */
 
 typedef enum Statement
 {
-	GET_FREQUENCY,				/* of a word */
-	GET_RANGE,					/* of all words in a range */
 	GET_BY_INDEX,
 	GET_BY_ATTRIBUTE,			/* with KEY_WORDS variants */
 	GET_BY_ATTRIBUTE_2,
 	GET_BY_ATTRIBUTE_3,
 	GET_BY_ATTRIBUTE_4,
 	GET_BY_ATTRIBUTES_ONLY,
-	GET_BY_KEY,
-	GET_NEWEST,					/* with what they are called */
-	GET_NEWEST_VECTORS,
-	GET_ROWS,
 	GET_CORRECTIONS,
 	GET_NEAR,					/* words of whoever has a word that begins as one does */
 	GET_MATCHED,
@@ -141,9 +151,6 @@ static const struct
 	const char *sql;
 	Oid			types[4];
 } statements[STATEMENTS] = {
-	[GET_FREQUENCY] = {"SELECT t.people::float8, t.attributes::float8 FROM profiles.%1$s_search_stat t WHERE t.word = $1", {TEXTOID}},
-	[GET_RANGE] = {"SELECT coalesce(sum(t.people), 0)::float8, coalesce(sum(t.attributes), 0)::float8 "
-	"FROM profiles.%1$s_search_stat t WHERE t.word >= $1 AND t.word < $2", {TEXTOID, TEXTOID}},
 	[GET_BY_INDEX] = {SELECT_VECTORS "s.search @@ $1", {TSQUERYOID}},
 	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1), {TSQUERYOID}},
 	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2), {TSQUERYOID, TSQUERYOID}},
@@ -152,11 +159,6 @@ static const struct
 	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.attributes @@ $1", {TSQUERYOID}},
-	[GET_BY_KEY] = {"SELECT s.key, s.search, s.attributes FROM unnest($1) k (key) JOIN profiles.%1$s_search s ON s.key = k.key", {TEXTARRAYOID}},
-	[GET_NEWEST] = {"SELECT p.key, %2$s, p.last_seen FROM profiles.%1$s_profile p ORDER BY p.last_seen DESC", {InvalidOid}},
-	[GET_NEWEST_VECTORS] = {"SELECT p.key, s.search, s.attributes, p.last_seen "
-	"FROM profiles.%1$s_profile p JOIN profiles.%1$s_search s ON s.key = p.key ORDER BY p.last_seen DESC", {InvalidOid}},
-	[GET_ROWS] = {"SELECT p.key, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$s_profile p ON p.key = k.key", {TEXTARRAYOID}},
 	[GET_CORRECTIONS] = {"SELECT d.word, d.distance, coalesce(t.people, 0)::float8 "
 		"FROM (SELECT w.word, profiles._word_distance(w.word, $2, $3) AS distance "
 	"      FROM profiles.%1$s_word w WHERE w.keys && $1 OFFSET 0) d "
@@ -214,13 +216,106 @@ plan_of(int kind, Statement statement)
 	return *plan;
 }
 
+/* A table's rows by index; they are closed in the end. */
+static IndexRows *
+open_rows(Search *search, IndexRows **rows, const char *suffix, const char *column)
+{
+	if (*rows == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(search->context);
+
+		*rows = rows_open(search->tables->namespace, profiles_kinds[search->kind], suffix, column,
+						  rows != &search->tables->newest);
+		MemoryContextSwitchTo(old);
+	}
+	return *rows;
+}
+
+static void
+close_rows(IndexRows *rows)
+{
+	if (rows != NULL)
+		rows_close(rows);
+}
+
+static IndexRows *
+profiles_by_key(Search *search)
+{
+	IndexRows  *rows = open_rows(search, &search->tables->profiles, "profile", "key");
+
+	if (rows == NULL)
+		elog(ERROR, "stored profiles have no index on their key");
+	return rows;
+}
+
+static IndexRows *
+vectors_by_key(Search *search)
+{
+	IndexRows  *rows = open_rows(search, &search->tables->vectors, "search", "key");
+
+	if (rows == NULL)
+		elog(ERROR, "what is searched has no index on its key");
+	return rows;
+}
+
+/* What a search reads of a profile. */
+typedef struct StoredProfile
+{
+	Datum		key;
+	text	   *name;			/* these two may be NULL */
+	text	   *email;
+	TimestampTz seen;
+} StoredProfile;
+
+static text *
+text_or_null(Datum value, bool isnull)
+{
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* The profile of a row, in the current memory context as far as it is copied. */
+static StoredProfile
+stored_profile(Search *search, IndexRows *rows)
+{
+	SearchTables *tables = search->tables;
+	TupleTableSlot *slot = rows->slot;
+	StoredProfile profile = {0};
+	bool		isnull;
+	Datum		value;
+
+	if (tables->key_column == 0)
+	{
+		Oid			table = RelationGetRelid(rows->table);
+		const char *kind = profiles_kinds[search->kind];
+
+		tables->name_column = get_attnum(table, psprintf("%s_name", kind));
+		tables->email_column = get_attnum(table, psprintf("%s_email", kind));
+		tables->seen_column = get_attnum(table, "last_seen");
+		tables->key_column = get_attnum(table, "key");
+	}
+	profile.key = slot_getattr(slot, tables->key_column, &isnull);
+	value = slot_getattr(slot, tables->name_column, &isnull);
+	profile.name = text_or_null(value, isnull);
+	if (tables->email_column > 0)
+	{
+		value = slot_getattr(slot, tables->email_column, &isnull);
+		profile.email = text_or_null(value, isnull);
+	}
+	profile.seen = DatumGetTimestampTz(slot_getattr(slot, tables->seen_column, &isnull));
+	return profile;
+}
+
+static void
+check_result(int rc)
+{
+	if (rc < 0)
+		elog(ERROR, "search failed: %s", SPI_result_code_string(rc));
+}
+
 static void
 execute(Search *search, Statement statement, Datum *values)
 {
-	int			rc = SPI_execute_plan(plan_of(search->kind, statement), values, NULL, true, 0);
-
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "search failed: %s", SPI_result_code_string(rc));
+	check_result(SPI_execute_plan(plan_of(search->kind, statement), values, NULL, true, 0));
 }
 
 static Datum
@@ -542,9 +637,9 @@ score(TSVector vector, TSVector attributes, const SearchQuery *query, int where,
 
 /* ---------- candidates ---------- */
 
-static void
+static Candidate *
 add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Term *correction,
-			  const SearchQuery *query, TimestampTz *seen)
+			  const SearchQuery *query)
 {
 	MemoryContext old = MemoryContextSwitchTo(search->context);
 	char	   *name = TextDatumGetCString(key);
@@ -556,7 +651,7 @@ add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Ter
 		pfree(name);
 	else
 	{
-		candidate->rejected = candidate->fetched = false;
+		candidate->rejected = candidate->dated = candidate->fetched = false;
 		candidate->score = 0;
 		candidate->seen = DT_NOBEGIN;
 		candidate->name = candidate->email = NULL;
@@ -569,8 +664,23 @@ add_candidate(Search *search, Datum key, uint64 points, uint16 levels, const Ter
 		candidate->correction = correction;
 		candidate->query = query;
 	}
-	if (seen != NULL)
-		candidate->seen = *seen;
+	return candidate;
+}
+
+/* Keeps what is shown of a candidate. */
+static void
+keep_shown(Search *search, Candidate *candidate, const StoredProfile *profile)
+{
+	MemoryContext old = MemoryContextSwitchTo(search->context);
+
+	if (!candidate->fetched)
+	{
+		candidate->name = profile->name == NULL ? NULL : text_to_cstring(profile->name);
+		candidate->email = profile->email == NULL ? NULL : text_to_cstring(profile->email);
+		candidate->seen = profile->seen;
+		candidate->dated = candidate->fetched = true;
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -618,113 +728,242 @@ may_meet(text *name, text *email, const SearchQuery *query)
 	return true;
 }
 
+/* How rows are taken: for which query, and when a walk is over. */
+typedef struct Taking
+{
+	Search	   *search;
+	const SearchQuery *query;
+	int			where;
+	Tier		tier;
+	MemoryContext context;		/* of a row */
+	bool		walk;
+	int			walked;
+	int			most;			/* profiles that a walk looks at */
+	int			least;
+	double		instead;		/* so many take as long as the index; 0: not known */
+	int			before;			/* found before it */
+	int			nbest;			/* met at good levels only */
+	uint16		good;
+} Taking;
+
+static void
+begin_taking(Taking *taking, Search *search, const SearchQuery *query, int where, Tier tier)
+{
+	memset(taking, 0, sizeof(Taking));
+	taking->search = search;
+	taking->query = query;
+	taking->where = where;
+	taking->tier = tier;
+	taking->context = AllocSetContextCreate(CurrentMemoryContext, "search row", ALLOCSET_SMALL_SIZES);
+}
+
+/* Scores somebody by vectors; in the memory context of the row. */
+static Candidate *
+take_vectors(Taking *taking, Datum key, TSVector vector, TSVector attributes)
+{
+	uint16		levels;
+	const Term *correction;
+	uint64		points = score(vector, attributes, taking->query, taking->where, taking->tier, &levels, &correction);
+
+	if (points == 0)
+		return NULL;
+	if ((levels & ~taking->good) == 0)
+		taking->nbest++;
+	return add_candidate(taking->search, key, points, levels, correction, taking->query);
+}
+
 /*
- * Scores the rows of the last fetch: key, vectors and, of a walk, last_seen.
- * To take a name and an address apart takes less time than to fetch what became of
- * them; so a walk has these in place of vectors if attributes don't matter.
- * Counts those whose words are met at good levels only.
+ * Scores somebody by name and address.  To take these apart takes less time than
+ * to fetch what became of them.
  */
 static void
-take_rows(Search *search, const SearchQuery *query, int where, Tier tier, bool walk, uint16 good, int *best)
+take_profile(Taking *taking, const StoredProfile *profile)
 {
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "search row", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(row_context);
+	Candidate  *candidate;
 
-	for (uint64 i = 0; i < SPI_processed; i++)
+	if (!(taking->where & IN_TYPOS) && !may_meet(profile->name, profile->email, taking->query))
+		return;
+	candidate = take_vectors(taking, profile->key, people_vector(profile->name, profile->email, false), NULL);
+	if (candidate != NULL)
+		keep_shown(taking->search, candidate, profile);
+}
+
+/*
+ * Is a walk not over?  It is if the index would be done before it, by what has been
+ * found so far: words may exclude each other.
+ */
+static bool
+goes_on(const Taking *taking)
+{
+	int			max = taking->search->max;
+	int			found = taking->search->nfound - taking->before;
+
+	if (taking->walked >= taking->most || taking->nbest >= max)
+		return false;
+	if (found >= max)
+		return taking->walked < taking->least;
+	return taking->instead == 0 || taking->walked < WALK_LEAST ||
+		(double) taking->walked / (found + 1) * (max - found) < taking->instead;
+}
+
+typedef struct RowReceiver
+{
+	DestReceiver pub;
+	Taking	   *taking;
+} RowReceiver;
+
+/* A row of a statement: key, vectors and, of a walk, last_seen; or key, name, e-mail, last_seen. */
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Taking	   *taking = ((RowReceiver *) self)->taking;
+	MemoryContext old = MemoryContextSwitchTo(taking->context);
+
+	slot_getallattrs(slot);
+	taking->walked++;
+	if (taking->walk && !(taking->where & IN_ATTRIBUTES))
 	{
-		bool		isnull[2];
-		Datum		key = column(i, 1, &isnull[0]);
-		Datum		first = column(i, 2, &isnull[0]);
-		Datum		second = column(i, 3, &isnull[1]);
-		TSVector	vector;
-		TSVector	attributes = NULL;
-		uint16		levels;
-		const Term *correction;
-		uint64		points;
-		TimestampTz seen = 0;
+		StoredProfile profile = {slot->tts_values[0], text_or_null(slot->tts_values[1], slot->tts_isnull[1]),
+		text_or_null(slot->tts_values[2], slot->tts_isnull[2]), DatumGetTimestampTz(slot->tts_values[3])};
 
-		MemoryContextReset(row_context);
-		if (walk && !(where & IN_ATTRIBUTES))
-		{
-			text	   *name = isnull[0] ? NULL : DatumGetTextPP(first);
-			text	   *email = isnull[1] ? NULL : DatumGetTextPP(second);
+		take_profile(taking, &profile);
+	}
+	else
+	{
+		Candidate  *candidate = take_vectors(taking, slot->tts_values[0], DatumGetTSVector(slot->tts_values[1]),
+											 DatumGetTSVector(slot->tts_values[2]));
 
-			if (!(where & IN_TYPOS) && !may_meet(name, email, query))
-				continue;
-			vector = people_vector(name, email, false);
-		}
-		else
+		if (candidate != NULL && taking->walk)
 		{
-			vector = DatumGetTSVector(first);
-			attributes = DatumGetTSVector(second);
+			candidate->seen = DatumGetTimestampTz(slot->tts_values[3]);
+			candidate->dated = true;
 		}
-		points = score(vector, attributes, query, where, tier, &levels, &correction);
-		if (points == 0)
-			continue;
-		if (walk)
-			seen = DatumGetTimestampTz(column(i, 4, &isnull[0]));
-		add_candidate(search, key, points, levels, correction, query, walk ? &seen : NULL);
-		if ((levels & ~good) == 0)
-			(*best)++;
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(row_context);
+	MemoryContextReset(taking->context);
+	return !taking->walk || goes_on(taking);
+}
+
+static void
+receive_nothing(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static void
+end_receiving(DestReceiver *self)
+{
+}
+
+/* Takes the rows of a plan, as they come. */
+static void
+take_plan(Taking *taking, SPIPlanPtr plan, Datum *values)
+{
+	RowReceiver receiver = {{receive_row, receive_nothing, end_receiving, end_receiving, DestNone}, taking};
+	SPIExecuteOptions options = {.read_only = true,.dest = &receiver.pub};
+	int			nargs = SPI_getargcount(plan);
+
+	options.params = makeParamList(nargs);
+	for (int i = 0; i < nargs; i++)
+		options.params->params[i] = (ParamExternData)
+	{
+		values[i], false, PARAM_FLAG_CONST, SPI_getargtypeid(plan, i)
+	};
+	check_result(SPI_execute_plan_extended(plan, &options));
 }
 
 /* All that a statement gives. */
 static void
 take_all(Search *search, Statement statement, Datum *values, const SearchQuery *query, int where, Tier tier)
 {
-	Portal		portal = SPI_cursor_open(NULL, plan_of(search->kind, statement), values, NULL, true);
-	int			best = 0;
-	uint64		fetched;
+	Taking		taking;
 
-	do
+	begin_taking(&taking, search, query, where, tier);
+	take_plan(&taking, plan_of(search->kind, statement), values);
+	MemoryContextDelete(taking.context);
+}
+
+/* Takes those who have keys; seen, unless it is NULL, is when. */
+static void
+take_keys(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
+{
+	IndexRows  *rows = vectors_by_key(taking->search);
+	AttrNumber	vector = get_attnum(RelationGetRelid(rows->table), "search");
+	AttrNumber	attributes = get_attnum(RelationGetRelid(rows->table), "attributes");
+
+	rows_of_keys(rows, keys, nkeys);
+	while (rows_next(rows))
 	{
-		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		fetched = SPI_processed;
-		take_rows(search, query, where, tier, false, 0, &best);
-		SPI_freetuptable(SPI_tuptable);
-	} while (fetched > 0);
-	SPI_cursor_close(portal);
+		MemoryContext old = MemoryContextSwitchTo(taking->context);
+		bool		isnull;
+		Candidate  *candidate = take_vectors(taking, keys[rows->key],
+											 DatumGetTSVector(slot_getattr(rows->slot, vector, &isnull)),
+											 DatumGetTSVector(slot_getattr(rows->slot, attributes, &isnull)));
+
+		if (candidate != NULL && seen != NULL)
+		{
+			candidate->seen = seen[rows->key];
+			candidate->dated = true;
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(taking->context);
+	}
+}
+
+/* Those who pass the filter, if they are few. */
+static void
+take_only(Search *search, const SearchQuery *query, int where, Tier tier)
+{
+	Taking		taking;
+	Datum	   *keys;
+	int			nkeys;
+
+	begin_taking(&taking, search, query, where, tier);
+	deconstruct_array(DatumGetArrayTypeP(search->only), TEXTOID, -1, false, TYPALIGN_INT, &keys, NULL, &nkeys);
+	take_keys(&taking, keys, nkeys, NULL);
+	MemoryContextDelete(taking.context);
+	pfree(keys);
 }
 
 /* Fetches what is shown of candidates, and rejects those that the filter does. */
 static void
 fetch_rows(Search *search, Candidate **candidates, int n)
 {
-	const int	batch = 5000;
+	Candidate **missing = palloc_extended(n * sizeof(Candidate *), MCXT_ALLOC_HUGE);
+	Datum	   *keys = palloc_extended(n * sizeof(Datum), MCXT_ALLOC_HUGE);
+	int			nkeys = 0;
 
-	for (int from = 0; from < n; from += batch)
+	for (int i = 0; i < n; i++)
 	{
-		int			count = Min(batch, n - from);
-		Datum	   *keys = palloc(count * sizeof(Datum));
-		Datum		array;
-		int			nkeys = 0;
-
-		for (int i = from; i < from + count; i++)
+		if (!candidates[i]->fetched && !candidates[i]->rejected)
 		{
-			if (!candidates[i]->fetched)
-				keys[nkeys++] = CStringGetTextDatum(candidates[i]->key);
+			missing[nkeys] = candidates[i];
+			keys[nkeys++] = CStringGetTextDatum(candidates[i]->key);
 		}
-		if (nkeys == 0)
-			continue;
-		array = PointerGetDatum(construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT));
-		if (search->filter == NULL)
-			execute(search, GET_ROWS, &array);
-		else
-		{
-			if (search->filtered_rows == NULL)
-			{
-				Oid			types[] = {TEXTARRAYOID};
+	}
+	if (search->filter == NULL && nkeys > 0)
+	{
+		IndexRows  *rows = profiles_by_key(search);
 
-				search->filtered_rows = prepare(psprintf("SELECT p.%1$s_id, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$ss p ON p.%1$s_id = k.key "
-														 "WHERE %3$s", profiles_kinds[search->kind], shown_columns(search->kind), search->filter), 1, types);
-			}
-			if (SPI_execute_plan(search->filtered_rows, &array, NULL, true, 0) != SPI_OK_SELECT)
-				elog(ERROR, "search failed");
+		rows_of_keys(rows, keys, nkeys);
+		while (rows_next(rows))
+		{
+			StoredProfile profile = stored_profile(search, rows);
+
+			keep_shown(search, missing[rows->key], &profile);
 		}
+	}
+	for (int from = 0; search->filter != NULL && from < nkeys; from += FETCH_ROWS)
+	{
+		Datum		array = PointerGetDatum(construct_array(keys + from, Min(FETCH_ROWS, nkeys - from), TEXTOID, -1, false, TYPALIGN_INT));
+
+		if (search->tables->filtered_rows == NULL)
+		{
+			Oid			types[] = {TEXTARRAYOID};
+
+			search->tables->filtered_rows = prepare(psprintf("SELECT p.%1$s_id, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$ss p ON p.%1$s_id = k.key "
+													 "WHERE %3$s", profiles_kinds[search->kind], shown_columns(search->kind), search->filter), 1, types);
+		}
+		check_result(SPI_execute_plan(search->tables->filtered_rows, &array, NULL, true, 0));
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			bool		isnull;
@@ -737,19 +976,22 @@ fetch_rows(Search *search, Candidate **candidates, int n)
 			candidate->seen = DatumGetTimestampTz(column(i, 2, &isnull));
 			candidate->name = text_column(search, i, 3);
 			candidate->email = text_column(search, i, 4);
-			candidate->fetched = true;
+			candidate->dated = candidate->fetched = true;
 		}
 		SPI_freetuptable(SPI_tuptable);
-		/* who is not there, has gone meanwhile, or was rejected */
-		for (int i = from; i < from + count; i++)
-		{
-			if (!candidates[i]->fetched && !candidates[i]->rejected)
-			{
-				candidates[i]->rejected = true;
-				search->nfound--;
-			}
-		}
+		pfree(DatumGetPointer(array));
 	}
+	for (int i = 0; i < nkeys; i++)
+	{
+		if (!missing[i]->fetched)
+		{
+			missing[i]->rejected = true;
+			search->nfound--;
+		}
+		pfree(DatumGetPointer(keys[i]));
+	}
+	pfree(missing);
+	pfree(keys);
 }
 
 static int
@@ -808,8 +1050,6 @@ term_frequency(Search *search, const Term *term, bool exact, double *attributes)
 	int			len = term->len;
 	bool		address = term->lexeme[0] == '<';
 	double		share = 1;
-	double		result = 0;
-	Datum		values[2];
 
 	if (address && exact)
 		return 1;
@@ -827,29 +1067,7 @@ term_frequency(Search *search, const Term *term, bool exact, double *attributes)
 	}
 	else
 		exact |= !term->prefix;
-	values[0] = PointerGetDatum(cstring_to_text_with_len(term->lexeme, len));
-	if (exact)
-		execute(search, GET_FREQUENCY, values);
-	else
-	{
-		/* behind all that begins like it */
-		char	   *end = palloc(len + 1);
-
-		memcpy(end, term->lexeme, len);
-		end[len] = (char) 0xFF;
-		values[1] = PointerGetDatum(cstring_to_text_with_len(end, len + 1));
-		execute(search, GET_RANGE, values);
-	}
-	if (SPI_processed > 0)
-	{
-		bool		isnull;
-
-		result = DatumGetFloat8(column(0, 1, &isnull));
-		if (attributes != NULL)
-			*attributes += DatumGetFloat8(column(0, 2, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return result * share;
+	return search_frequency(search->kind, term->lexeme, len, !exact, attributes) * share;
 }
 
 /* The leaf of a word that the fewest have. */
@@ -877,6 +1095,7 @@ typedef struct IndexKey
 	StringInfoData query;		/* empty: nobody can meet it */
 	double		people;
 	double		attributes;		/* of these, in attributes */
+	bool		exact;			/* no prefixes */
 } IndexKey;
 
 static void
@@ -896,8 +1115,8 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 	double		frequency = 0;
 	const Term *leaf;
 
+	memset(key, 0, sizeof(IndexKey));
 	initStringInfo(&key->query);
-	key->people = key->attributes = 0;
 	for (int i = 0; i < word->nterms; i++)
 	{
 		double		people = term_frequency(search, &word->terms[i], false,
@@ -961,10 +1180,39 @@ typedef struct IndexPlan
 
 /* What things take, in about microseconds. */
 #define CHEAP			4000	/* no more is tried to do better */
-#define COST_POSTING	0.4		/* one who has a word, found in the index */
-#define COST_FETCHED	7		/* who meets what went into the index */
-#define COST_WALKED		3
-#define COST_WALKED_VECTORS	12
+#define COST_POSTING	0.6		/* one who has a word, found in the index */
+#define COST_POSTING_EXACT	0.06	/* the very word, which the index need not gather */
+#define COST_FETCHED	9		/* who meets what went into the index, and when that one was seen */
+#define COST_DATED		6		/* of that, to look up when */
+#define COST_WALKED		1.5
+#define COST_WALKED_VECTORS	9
+
+/* What it costs to gather those who have a word. */
+static double
+gathering(const IndexKey *key)
+{
+	return key->people * (key->exact ? COST_POSTING_EXACT : COST_POSTING);
+}
+
+/* Whoever has "james" has "ja", and need not be looked for twice. */
+static bool
+is_implied(const SearchQuery *query, int word)
+{
+	const Term *term = &query->words[word].terms[0];
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const Term *other = &query->words[i].terms[0];
+
+		if (i != word && query->words[word].nterms > 0 && query->words[i].nterms > 0 &&
+			!query->words[i].compound && !query->words[i].address &&
+			!query->words[word].compound && !query->words[word].address && term->prefix &&
+			(other->len > term->len || (other->len == term->len && i > word)) &&
+			memcmp(other->lexeme, term->lexeme, term->len) == 0)
+			return true;
+	}
+	return false;
+}
 
 static void
 plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, IndexPlan *plan)
@@ -972,7 +1220,7 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	double		total = Max(search->people, 1);
 	double		rows = total;
 	double		attributes = 0;
-	bool		used[QUERY_MAX_WORDS] = {0};
+	bool		used[QUERY_MAX_WORDS];
 
 	plan->nwords = 0;
 	plan->attributes_only = plan->corrections_only = false;
@@ -980,10 +1228,12 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	plan->people = total;
 	for (int i = 0; i < query->nwords; i++)
 	{
-		plan->people *= Min(keys[i].people / total, 1);
+		used[i] = is_implied(query, i);
+		if (!used[i])
+			plan->people *= Min(keys[i].people / total, 1);
 		attributes += keys[i].attributes;
 	}
-	while (plan->nwords < Min(KEY_WORDS, query->nwords))
+	while (plan->nwords < KEY_WORDS)
 	{
 		int			rarest = -1;
 		double		fewer;
@@ -993,13 +1243,15 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 			if (!used[i] && (rarest < 0 || keys[i].people < keys[rarest].people))
 				rarest = i;
 		}
+		if (rarest < 0)
+			break;
 		/* a further word has to spare more rows than it costs */
 		fewer = rows * Min(keys[rarest].people / total, 1);
-		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < keys[rarest].people * COST_POSTING)
+		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < gathering(&keys[rarest]))
 			break;
 		used[rarest] = true;
 		plan->words[plan->nwords++] = rarest;
-		plan->cost += keys[rarest].people * COST_POSTING;
+		plan->cost += gathering(&keys[rarest]);
 		rows = fewer;
 	}
 	plan->cost += rows * COST_FETCHED;
@@ -1104,8 +1356,9 @@ take_named(Search *search, const SearchQuery *query, Tier tier)
 		{
 			const QueryWord *word = &query->words[i];
 
+			memset(&keys[i], 0, sizeof(IndexKey));
 			initStringInfo(&keys[i].query);
-			keys[i].people = keys[i].attributes = 0;
+			keys[i].exact = exact;
 			for (int j = 0; j < word->nterms; j++)
 			{
 				Term		marked = word->terms[j];
@@ -1134,74 +1387,144 @@ take_named(Search *search, const SearchQuery *query, Tier tier)
 }
 
 /*
- * Newest first.  Returns whether it found enough, or has seen all; most is how
- * many profiles it may look at, and exact how many are called by the very words,
- * about, or 0 if these have been found already.  It ends when enough are found that
+ * Have enough been found, all who are named so having been looked up, that nobody
+ * else can rank before them?
+ */
+static bool
+named_suffice(Search *search, const SearchQuery *query)
+{
+	uint16		best = 1 << LEVEL_EXACT;
+	int			n = 0;
+	candidates_iterator iterator;
+	Candidate  *candidate;
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		/* who has its parts is not looked up, or who has it as an address */
+		if (query->words[i].compound || query->words[i].address)
+			return false;
+	}
+	candidates_start_iterate(search->found, &iterator);
+	while (n < search->max && (candidate = candidates_iterate(search->found, &iterator)) != NULL)
+	{
+		if (!candidate->rejected && candidate->levels == best)
+			n++;
+	}
+	return n >= search->max;
+}
+
+/* Walks over all profiles; returns whether it has seen all. */
+static bool
+walk_all(Taking *taking)
+{
+	Search	   *search = taking->search;
+	IndexRows  *rows = open_rows(search, &search->tables->newest, "profile", "last_seen");
+
+	/* without its index there is no walk */
+	if (rows == NULL)
+		return false;
+	rows_newest(rows);
+	while (goes_on(taking))
+	{
+		MemoryContext old = MemoryContextSwitchTo(taking->context);
+		int			n = 0;
+
+		if (!(taking->where & IN_ATTRIBUTES))
+		{
+			n = rows_next(rows) ? 1 : 0;
+			if (n > 0)
+			{
+				StoredProfile profile = stored_profile(search, rows);
+
+				take_profile(taking, &profile);
+			}
+		}
+		else
+		{
+			Datum		keys[ROWS_AHEAD];
+			TimestampTz seen[ROWS_AHEAD];
+			int			most = Min(ROWS_AHEAD, 32 + taking->walked);
+
+			MemoryContextSwitchTo(search->context);
+			while (n < most && rows_next(rows))
+			{
+				StoredProfile profile = stored_profile(search, rows);
+
+				keys[n] = datumCopy(profile.key, false, -1);
+				seen[n++] = profile.seen;
+			}
+			take_keys(taking, keys, n, seen);
+			for (int i = 0; i < n; i++)
+				pfree(DatumGetPointer(keys[i]));
+		}
+		taking->walked += n;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(taking->context);
+		if (n == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Walks over those who pass the filter. */
+static void
+walk_filtered(Taking *taking)
+{
+	Search	   *search = taking->search;
+	bool		attributes = (taking->where & IN_ATTRIBUTES) != 0;
+	SPIPlanPtr *plan = &search->tables->filtered_walks[attributes];
+	Datum		most = Int64GetDatum(taking->most);
+
+	if (*plan == NULL)
+	{
+		Oid			types[] = {INT8OID};
+		const char *kind = profiles_kinds[search->kind];
+
+		*plan = prepare(psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
+								 "%3$s WHERE %4$s ORDER BY p.last_seen DESC", kind,
+								 attributes ? "s.search, s.attributes" : shown_columns(search->kind),
+								 attributes ? psprintf("JOIN profiles.%1$s_search s ON s.key = p.%1$s_id", kind) : "",
+								 search->filter), 1, types);
+	}
+	take_plan(taking, *plan, &most);
+}
+
+/*
+ * Newest first.  Returns whether it found enough, or has seen all; instead is how
+ * many profiles take as long as the index, and exact how many are called by the very
+ * words, about, or 0 if these have been found already.  It ends when enough are found that
  * nobody can rank before, or enough of any rank after a while.
  */
 static bool
-walk(Search *search, const SearchQuery *query, int where, Tier tier, int most, double exact)
+walk(Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact)
 {
-	SPIPlanPtr	plan;
-	Portal		portal;
-	Datum		values[1];
-	int			walked = 0;
-	int			nbest = 0;
-	int			before = search->nfound;
-	int			least = WALK_LEAST;
-	int			fetch = 50;
-	uint16		good = 1 << LEVEL_EXACT;
+	Taking		taking;
 	bool		all = false;
 
-	if (search->filter == NULL)
-		plan = plan_of(search->kind, where & IN_ATTRIBUTES ? GET_NEWEST_VECTORS : GET_NEWEST);
-	else
-	{
-		SPIPlanPtr *filtered = &search->filtered_walks[(where & IN_ATTRIBUTES) != 0];
-
-		if (*filtered == NULL)
-		{
-			Oid			types[] = {INT8OID};
-			const char *kind = profiles_kinds[search->kind];
-
-			*filtered = prepare(psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
-										 "%3$s WHERE %4$s ORDER BY p.last_seen DESC", kind,
-										 where & IN_ATTRIBUTES ? "s.search, s.attributes" : shown_columns(search->kind),
-										 where & IN_ATTRIBUTES ? psprintf("JOIN profiles.%1$s_search s ON s.key = p.%1$s_id", kind) : "",
-										 search->filter), 1, types);
-		}
-		plan = *filtered;
-		values[0] = Int64GetDatum(most);
-	}
+	begin_taking(&taking, search, query, where, tier);
+	taking.walk = true;
+	taking.before = search->nfound;
+	taking.most = (int) Min(Max(instead, WALK_LEAST), WALK_MOST);
+	taking.instead = search->filter == NULL ? instead : 0;
+	taking.least = WALK_LEAST;
+	taking.good = 1 << LEVEL_EXACT;
 	if (exact > 0)
-		least = Max(least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
+		taking.least = Max(taking.least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
 	else
-		good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
+		taking.good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
 	if (tier != TIER_WORDS)
-		good = ~0;
+		taking.good = ~0;
 	for (int i = 0; i < query->nwords; i++)
 	{
 		if (query->words[i].compound || query->words[i].address)
-			good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_TYPED | 1 << LEVEL_ADDRESS;
+			taking.good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_TYPED | 1 << LEVEL_ADDRESS;
 	}
-	portal = SPI_cursor_open(NULL, plan, values, NULL, true);
-	for (;;)
-	{
-		int			found;
-
-		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, fetch);
-		walked += SPI_processed;
-		all = SPI_processed < fetch;
-		take_rows(search, query, where, tier, true, good, &nbest);
-		SPI_freetuptable(SPI_tuptable);
-		found = search->nfound - before;
-		if (all || walked >= most || nbest >= search->max || (found >= search->max && walked >= least))
-			break;
-		fetch = Min(2 * fetch, FETCH_ROWS);
-	}
-	SPI_cursor_close(portal);
-	return search->nfound >= search->max || (all && search->filter == NULL);
+	if (search->filter == NULL)
+		all = walk_all(&taking);
+	else
+		walk_filtered(&taking);
+	MemoryContextDelete(taking.context);
+	return search->nfound >= search->max || all;
 }
 
 /* Adds who meets all words of a query; does nothing if that is not affordable and need not be. */
@@ -1217,7 +1540,7 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 
 	if (search->only != (Datum) 0)
 	{
-		take_all(search, GET_BY_KEY, &search->only, query, where, tier);
+		take_only(search, query, where, tier);
 		return;
 	}
 	for (int i = 0; i < query->nwords; i++)
@@ -1232,16 +1555,20 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 	walk_rows = search->max * search->people / Max(plan.people * share, 0.001);
 	walked = where & IN_ATTRIBUTES ? COST_WALKED_VECTORS : COST_WALKED;
 	elog(DEBUG1, "search: tier %d in %d: index %.0f us, walk %.0f us, about %.0f people", tier, where, plan.cost, walk_rows * walked, plan.people);
-	if (search->people <= search->few || plan.cost <= CHEAP || plan.cost <= walk_rows * walked)
+	if (search->people <= search->few || plan.cost <= CHEAP)
 		take_by_index(search, query, keys, &plan, where, tier);
-	else if (only_if_few)
+	else if (only_if_few && plan.cost > walk_rows * walked)
 		return;
 	else
 	{
 		if (where == (IN_TERMS | IN_LEAVES))
+		{
 			exact = take_named(search, query, tier);
-		/* words may exclude each other: no further than the index would take */
-		if (!walk(search, query, where, tier, (int) Min(Max(5 * walk_rows, WALK_LEAST), Min(plan.cost / walked, WALK_MOST)), exact))
+			if (exact == 0 && named_suffice(search, query))
+				return;
+		}
+		if (plan.cost <= walk_rows * walked ||
+			!walk(search, query, where, tier, plan.cost / walked, exact))
 			take_by_index(search, query, keys, &plan, where, tier);
 	}
 	apply_filter(search);
@@ -1461,13 +1788,81 @@ static void
 search_key(Search *search, const char *typed)
 {
 	Datum		key = CStringGetTextDatum(typed);
-	Datum		array = PointerGetDatum(construct_array(&key, 1, TEXTOID, -1, false, TYPALIGN_INT));
+	IndexRows  *rows = profiles_by_key(search);
 
-	execute(search, GET_ROWS, &array);
-	if (SPI_processed > 0)
-		add_candidate(search, key, (UINT64CONST(1) << SCORE_BITS) - 1, 0, NULL, NULL, NULL);
-	SPI_freetuptable(SPI_tuptable);
+	if (rows_find(rows, key))
+	{
+		StoredProfile profile = stored_profile(search, rows);
+		Candidate  *candidate = add_candidate(search, key, (UINT64CONST(1) << SCORE_BITS) - 1, 0, NULL, NULL);
+
+		if (search->filter == NULL)
+			keep_shown(search, candidate, &profile);
+	}
 	apply_filter(search);
+}
+
+/*
+ * Finds the newest of those who share a score by walking, if they are so many that
+ * this takes less time than to look each up.  Returns whether it did.
+ */
+static bool
+date_by_walk(Search *search, uint64 score, int nundated)
+{
+	double		most = nundated * COST_DATED / COST_WALKED;
+	IndexRows  *rows;
+	int			dated = 0;
+
+	if (search->filter != NULL || search->people <= search->few ||
+		most < 2 * search->max * search->people / nundated ||
+		(rows = open_rows(search, &search->tables->newest, "profile", "last_seen")) == NULL)
+		return false;
+	rows_newest(rows);
+	for (int walked = 0; dated < search->max && walked < most; walked++)
+	{
+		StoredProfile profile;
+		Candidate  *candidate;
+		char		key[PROFILES_MAX_KEY + 1];
+
+		if (!rows_next(rows))
+			return true;
+		profile = stored_profile(search, rows);
+		text_to_cstring_buffer((text *) DatumGetPointer(profile.key), key, sizeof(key));
+		candidate = candidates_lookup(search->found, key);
+		if (candidate != NULL && !candidate->rejected && candidate->score == score)
+		{
+			keep_shown(search, candidate, &profile);
+			dated++;
+		}
+	}
+	return dated >= search->max;
+}
+
+/*
+ * Looks up when those have been seen who have a score or a greater one; of those
+ * who have that very one it may leave out those who are not among the newest.
+ */
+static void
+date_candidates(Search *search, Candidate **list, int n, uint64 last)
+{
+	Candidate **undated = palloc_extended(n * sizeof(Candidate *), MCXT_ALLOC_HUGE);
+	int			better = 0;
+	int			nundated;
+
+	for (int i = 0; i < n && list[i]->score > last; i++)
+	{
+		if (!list[i]->dated)
+			undated[better++] = list[i];
+	}
+	nundated = better;
+	for (int i = 0; i < n && list[i]->score >= last; i++)
+	{
+		if (!list[i]->dated && list[i]->score == last)
+			undated[nundated++] = list[i];
+	}
+	if (nundated > better && date_by_walk(search, last, nundated - better))
+		nundated = better;
+	fetch_rows(search, undated, nundated);
+	pfree(undated);
 }
 
 /*
@@ -1481,23 +1876,24 @@ first_candidates(Search *search, int *n)
 
 	for (;;)
 	{
-		uint64		last;
-		int			count = 0;
 		int			before = search->nfound;
+		int			most = Min(*n, search->max);
 
-		if (*n == 0)
+		if (most == 0)
 			return list;
-		last = list[Min(*n, search->max) - 1]->score;
-		while (count < *n && list[count]->score >= last)
-			count++;
-		fetch_rows(search, list, count);
+		date_candidates(search, list, *n, list[most - 1]->score);
+		pfree(list);
 		list = list_candidates(search, n);
+		most = Min(*n, search->max);
+		fetch_rows(search, list, most);
 		/* unless some of them have gone */
 		if (search->nfound == before)
-			break;
+		{
+			*n = most;
+			return list;
+		}
+		list = list_candidates(search, n);
 	}
-	*n = Min(*n, search->max);
-	return list;
 }
 
 /*
@@ -1710,6 +2106,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Search		search = {0};
+	SearchTables tables = {0};
 	SearchQuery *queries;
 	int			nqueries;
 	text	   *typed;
@@ -1739,6 +2136,8 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	typed = PG_GETARG_TEXT_PP(0);
 	context = AllocSetContextCreate(CurrentMemoryContext, "search", ALLOCSET_DEFAULT_SIZES);
 	search.context = context;
+	search.tables = &tables;
+	tables.namespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
 	SPI_connect();
 	/* tables are read in one way only: from the index, or from the newest on */
@@ -1777,8 +2176,6 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 		alternative.found = candidates_create(context, 256, NULL);
 		alternative.nfound = 0;
 		search_alternative(&alternative, &queries[i]);
-		search.filtered_rows = alternative.filtered_rows;
-		memcpy(search.filtered_walks, alternative.filtered_walks, sizeof(search.filtered_walks));
 		list = list_candidates(&alternative, &n);
 		for (int j = 0; j < n; j++)
 		{
@@ -1803,6 +2200,9 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 		rank = rank_of(list[i], i > 0 ? list[i - 1] : NULL, rank);
 		put_result(&search, list[i], rank, rsinfo);
 	}
+	close_rows(tables.profiles);
+	close_rows(tables.vectors);
+	close_rows(tables.newest);
 	SPI_finish();
 	profiles_become_caller(caller);
 	MemoryContextDelete(context);

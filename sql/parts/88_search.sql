@@ -158,7 +158,7 @@ BEGIN
                 ('_word', 'word', 'The word.'),
                 ('_word', 'keys', 'Hashes of it with letters left out.'),
                 ('_search_stat', NULL, 'Internal: how frequent words are that search finds a %s by, from a sample.'),
-                ('_search_stat', 'word', 'The word, behind a = the word of a name, or the beginning of an address; empty: all.'),
+                ('_search_stat', 'word', 'The word, behind a = the word of a name, before a * what words begin with, or the beginning of an address; empty: all.'),
                 ('_search_stat', 'people', 'How many have it in name or e-mail, about.'),
                 ('_search_stat', 'attributes', 'How many have it in other attributes, about.')) AS c (suffix, column_name, description)
         LOOP
@@ -381,13 +381,17 @@ BEGIN
         kind || '_word', kind || '_search_stat', kind || '_search');
     EXECUTE format($query$
         DELETE FROM profiles.%1$I t
-        WHERE t.people + t.attributes < 1000 AND t.word NOT LIKE '<%%' AND t.word <> ''
+        WHERE t.people + t.attributes < 1000 AND t.word NOT LIKE '<%%' AND t.word NOT LIKE '%%*' AND t.word <> ''
           AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.search @@ profiles._lexeme_query(t.word))
           AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.attributes @@ profiles._lexeme_query(t.word)) $query$,
         kind || '_search_stat', kind || '_search');
 END
 $$;
 COMMENT ON FUNCTION profiles._prune_words(text) IS 'Internal: takes the words that nobody has any more from dictionary and statistics.';
+
+CREATE FUNCTION profiles._search_statistics_changed(kind text) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_search_statistics_changed' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._search_statistics_changed(text) IS 'Internal: tells sessions, which keep the statistics of search in memory, that they have changed.';
 
 -- How frequent words are, from a sample, so that a search can choose where to
 -- begin. Of addresses only how they begin. Words that nobody has any more go.
@@ -412,11 +416,18 @@ BEGIN
                    1 AS people, 0 AS attributes
             FROM unnest(s.search) u
             UNION ALL
-            SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u) l
+            SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u
+            -- who has several words that begin alike counts once
+            UNION ALL
+            SELECT DISTINCT left(u.lexeme, n.n + CASE WHEN u.lexeme LIKE '=%%' THEN 1 ELSE 0 END) COLLATE "C" || '*', 1, 0
+            FROM unnest(s.search) u, generate_series(1, 3) AS n (n) WHERE u.lexeme !~ '^[<@]'
+            UNION ALL
+            SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 0, 1 FROM unnest(s.attributes) u, generate_series(1, 3) AS n (n)) l
         GROUP BY l.word HAVING count(*) > 1
         UNION ALL SELECT '', $2, 0 $query$, kind || '_search_stat', kind || '_search')
     USING share, people;
     PERFORM profiles._prune_words(kind);
+    PERFORM profiles._search_statistics_changed(kind);
     EXECUTE format('ANALYZE profiles.%I', kind || '_search');
     UPDATE profiles.upkeep u SET search_size = pg_relation_size(format('profiles.%I', _search_statistics.kind || '_search')) WHERE u.kind = _search_statistics.kind;
 END

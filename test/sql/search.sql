@@ -159,7 +159,7 @@ CREATE FUNCTION srch.nobodys() RETURNS SETOF text LANGUAGE sql AS $$
     WHERE NOT EXISTS (SELECT FROM profiles.user_search s WHERE w.word = ANY (profiles._dictionary_words(s.search)))
     UNION ALL
     SELECT 'statistics ' || t.word FROM profiles.user_search_stat t
-    WHERE t.word <> '' AND t.word NOT LIKE '<%' AND NOT EXISTS (SELECT FROM profiles.user_search s WHERE t.word = ANY (tsvector_to_array(s.search) || tsvector_to_array(s.attributes)))
+    WHERE t.word <> '' AND t.word !~ '^<|\*$' AND NOT EXISTS (SELECT FROM profiles.user_search s WHERE t.word = ANY (tsvector_to_array(s.search) || tsvector_to_array(s.attributes)))
     ORDER BY 1
 $$;
 INSERT INTO srch.events VALUES ('2026-02-09Z', 'u10', 'Ada Quimberton', 'q@example.com', 's10', NULL, NULL, 'DE', 'quux');

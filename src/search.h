@@ -1,0 +1,46 @@
+/*
+ * search.h
+ *		What the files that answer searches share.
+ */
+#ifndef PROFILES_SEARCH_H
+#define PROFILES_SEARCH_H
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+
+/* search_rows.c: rows of our own tables by index, many at a time */
+#define ROWS_AHEAD	256
+
+typedef struct IndexRows
+{
+	Relation	table;
+	Relation	index;
+	Snapshot	snapshot;
+	IndexScanDesc scan;
+	struct IndexFetchTableData *fetch;
+	TupleTableSlot *slot;		/* the row, until the next is asked for */
+	Datum	   *keys;			/* whose rows; NULL: all, the greatest first */
+	int			nkeys;
+	int			asked;			/* of the keys, in full */
+	bool		inside;			/* of a key not in full */
+	int			key;			/* whose row this is */
+	int			ahead;			/* how many rows to look up at once */
+	int			n;				/* looked up */
+	int			next;			/* of these */
+	ItemPointerData tids[ROWS_AHEAD];
+	int			of[ROWS_AHEAD];	/* keys */
+} IndexRows;
+
+extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, bool by_keys);
+extern void rows_of_keys(IndexRows *rows, Datum *keys, int nkeys);
+extern void rows_newest(IndexRows *rows);
+extern bool rows_next(IndexRows *rows);
+extern bool rows_find(IndexRows *rows, Datum key);
+extern void rows_close(IndexRows *rows);
+
+/* search_statistics.c: how many have a word, about */
+extern double search_frequency(int kind, const char *word, int len, bool prefix, double *attributes);
+
+#endif							/* PROFILES_SEARCH_H */

@@ -1,0 +1,225 @@
+/*
+ * search_rows.c
+ *		Rows of our own tables by one of their indexes, many at a time.
+ *
+ * A search reads thousands of rows that lie anywhere in a table.  What that takes is
+ * waiting: for memory, or for the disk.  So up to some hundred rows are looked up in
+ * the index, then the pages of all of them are asked for, and then they are read; nor
+ * is a plan set up for a few rows.
+ *
+ * A row may go while it has been looked up only: who takes it away, or puts another
+ * in its place, is later than our snapshot, as with a bitmap scan.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "search.h"
+#include "storage/bufmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#define ROW_LINES	6			/* cache lines of a row that are read, about */
+#define CACHE_LINE	64
+
+/* Is it a btree of a column's order that has all rows our snapshot sees? */
+static bool
+serves(Relation index, AttrNumber column)
+{
+	return index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
+		index->rd_index->indkey.values[0] == column && index->rd_indoption[0] == 0 &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+		(!index->rd_index->indcheckxmin ||
+		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin));
+}
+
+/*
+ * Opens profiles.kind_suffix to be read by an index on a column, for keys or as a
+ * whole, under the active snapshot, in the current memory context; NULL if there is
+ * no such index.
+ */
+IndexRows *
+rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, bool by_keys)
+{
+	IndexRows  *rows = palloc0(sizeof(IndexRows));
+	char		name[NAMEDATALEN];
+	AttrNumber	number;
+	List	   *indexes;
+	ListCell   *lc;
+
+	snprintf(name, sizeof(name), "%s_%s", kind, suffix);
+	rows->table = table_open(get_relname_relid(name, namespace), AccessShareLock);
+	number = get_attnum(RelationGetRelid(rows->table), column);
+	indexes = RelationGetIndexList(rows->table);
+	foreach(lc, indexes)
+	{
+		rows->index = index_open(lfirst_oid(lc), AccessShareLock);
+		if (serves(rows->index, number))
+			break;
+		index_close(rows->index, AccessShareLock);
+		rows->index = NULL;
+	}
+	list_free(indexes);
+	if (rows->index == NULL)
+	{
+		table_close(rows->table, AccessShareLock);
+		pfree(rows);
+		return NULL;
+	}
+	rows->snapshot = GetActiveSnapshot();
+	rows->scan = PROFILES_INDEX_BEGINSCAN(rows->table, rows->index, rows->snapshot, by_keys ? 1 : 0);
+	rows->fetch = table_index_fetch_begin(rows->table);
+	rows->slot = table_slot_create(rows->table, NULL);
+	return rows;
+}
+
+/* From here on rows_next() gives the rows that have keys, in the order of these. */
+void
+rows_of_keys(IndexRows *rows, Datum *keys, int nkeys)
+{
+	rows->keys = keys;
+	rows->nkeys = nkeys;
+	rows->asked = rows->n = rows->next = 0;
+	rows->inside = false;
+	rows->ahead = ROWS_AHEAD / 2;
+}
+
+/* From here on rows_next() gives all rows, the greatest first. */
+void
+rows_newest(IndexRows *rows)
+{
+	rows->keys = NULL;
+	rows->n = rows->next = 0;
+	rows->ahead = 32;
+	index_rescan(rows->scan, NULL, 0, NULL, 0);
+}
+
+/* Looks some more rows up. */
+static void
+look_ahead(IndexRows *rows)
+{
+	ItemPointer tid;
+
+	rows->n = rows->next = 0;
+	if (rows->keys == NULL)
+	{
+		while (rows->n < rows->ahead && (tid = index_getnext_tid(rows->scan, BackwardScanDirection)) != NULL)
+			rows->tids[rows->n++] = *tid;
+		rows->ahead = Min(2 * rows->ahead, ROWS_AHEAD);
+		return;
+	}
+	while (rows->n < ROWS_AHEAD)
+	{
+		if (!rows->inside)
+		{
+			ScanKeyData key;
+
+			if (rows->asked == rows->nkeys || rows->n >= rows->ahead)
+				break;
+			ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+								   rows->index->rd_indcollation[0], F_TEXTEQ, rows->keys[rows->asked]);
+			index_rescan(rows->scan, &key, 1, NULL, 0);
+			rows->inside = true;
+		}
+		/* several, if versions of the row that nobody sees any more are still there */
+		tid = index_getnext_tid(rows->scan, ForwardScanDirection);
+		if (tid == NULL)
+		{
+			rows->inside = false;
+			rows->asked++;
+			continue;
+		}
+		rows->of[rows->n] = rows->asked;
+		rows->tids[rows->n++] = *tid;
+	}
+}
+
+/*
+ * Asks for the pages of the rows looked up: for those on disk that they be read, for
+ * those in memory that the processor fetch them.  What is read here without a
+ * lock is a hint, whatever becomes of it.
+ */
+static void
+prefetch(IndexRows *rows)
+{
+	Page		pages[ROWS_AHEAD];
+
+	if (rows->table->rd_tableam != GetHeapamTableAmRoutine())
+		return;
+	for (int i = 0; i < rows->n; i++)
+	{
+		Buffer		buffer = PrefetchBuffer(rows->table, MAIN_FORKNUM,
+											ItemPointerGetBlockNumber(&rows->tids[i])).recent_buffer;
+
+		pages[i] = BufferIsValid(buffer) ? (Page) BufferGetBlock(buffer) : NULL;
+		if (pages[i] != NULL)
+		{
+			__builtin_prefetch(pages[i]);
+			__builtin_prefetch(PageGetItemId(pages[i], ItemPointerGetOffsetNumber(&rows->tids[i])));
+		}
+	}
+	for (int i = 0; i < rows->n; i++)
+	{
+		if (pages[i] != NULL)
+		{
+			unsigned	offset = ItemIdGetOffset(PageGetItemId(pages[i], ItemPointerGetOffsetNumber(&rows->tids[i])));
+
+			for (int line = 0; line < ROW_LINES; line++)
+				__builtin_prefetch((char *) pages[i] + Min(offset + line * CACHE_LINE, BLCKSZ - 1));
+		}
+	}
+}
+
+/* The next row, in rows->slot; false if there is none. */
+bool
+rows_next(IndexRows *rows)
+{
+	for (;;)
+	{
+		while (rows->next < rows->n)
+		{
+			int			i = rows->next++;
+			bool		again = false;
+
+			rows->key = rows->of[i];
+			if (table_index_fetch_tuple(rows->fetch, &rows->tids[i], rows->snapshot, rows->slot, &again, NULL))
+				return true;
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (rows->keys != NULL && rows->asked == rows->nkeys)
+			return false;
+		look_ahead(rows);
+		if (rows->n == 0 && rows->keys == NULL)
+			return false;
+		if (rows->n > 1)
+			prefetch(rows);
+	}
+}
+
+/* The row of one key, in rows->slot; false if there is none. */
+bool
+rows_find(IndexRows *rows, Datum key)
+{
+	rows_of_keys(rows, &key, 1);
+	return rows_next(rows);
+}
+
+void
+rows_close(IndexRows *rows)
+{
+	ExecDropSingleTupleTableSlot(rows->slot);
+	table_index_fetch_end(rows->fetch);
+	index_endscan(rows->scan);
+	index_close(rows->index, AccessShareLock);
+	table_close(rows->table, AccessShareLock);
+	pfree(rows);
+}
