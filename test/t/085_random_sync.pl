@@ -21,10 +21,10 @@ $node->append_conf('postgresql.conf', "fsync = off\nautovacuum_naptime = 5\n");
 $node->start;
 
 # The whole test runs inside the server, as a procedure that commits after each
-# sync. Failures: an error in the middle of the source, a bad column, a missing
-# table, duplicate keys, a table or its column renamed or retyped, a trigger on our
-# side that fails at the n-th row written (insert, update, delete, or the record of
-# the run), a statement that is cancelled.
+# sync. Failures: an error in the middle of the source, a missing table, duplicate
+# keys, a table or its column renamed or retyped, a trigger on our side that fails at
+# the n-th row written: values (insert, update, delete), their copies beside the
+# profiles, what is searched, the record of the run.
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION profiles;
 	CREATE TABLE events (ts timestamptz, user_id text, account_id text, email text);
@@ -55,16 +55,22 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$
 	DECLARE left_over int;
 	BEGIN
-		UPDATE public.trap SET after = after - 1 WHERE op = TG_OP RETURNING after INTO left_over;
-		IF left_over = 0 THEN RAISE EXCEPTION 'trap at %', TG_OP; END IF;
+		UPDATE public.trap SET after = after - 1 WHERE op = TG_ARGV[0] || TG_OP RETURNING after INTO left_over;
+		IF left_over = 0 THEN RAISE EXCEPTION 'trap at %', TG_ARGV[0] || TG_OP; END IF;
 		RETURN coalesce(NEW, OLD);
 	END $$;
 	DO $$
 	DECLARE t text;
 	BEGIN
 		FOREACH t IN ARRAY ARRAY['attributes_1', 'attributes_2', 'attributes_3'] LOOP
-			EXECUTE format('CREATE TRIGGER trap BEFORE INSERT OR UPDATE OR DELETE ON profiles.%I FOR EACH ROW EXECUTE FUNCTION trap()', t);
+			EXECUTE format('CREATE TRIGGER trap BEFORE INSERT OR UPDATE OR DELETE ON profiles.%I FOR EACH ROW EXECUTE FUNCTION trap('''')', t);
 		END LOOP;
+		FOREACH t IN ARRAY ARRAY['user_profile', 'account_profile'] LOOP
+			EXECUTE format('CREATE TRIGGER trap BEFORE UPDATE ON profiles.%I FOR EACH ROW EXECUTE FUNCTION trap(''copy '')', t);
+		END LOOP;
+		CREATE TRIGGER trap BEFORE INSERT OR UPDATE ON profiles.user_search FOR EACH ROW EXECUTE FUNCTION trap('search ');
+		CREATE TRIGGER trap BEFORE INSERT ON profiles.sync_run FOR EACH ROW EXECUTE FUNCTION trap('record ');
+		CREATE TRIGGER trap BEFORE UPDATE ON profiles.import_config FOR EACH ROW EXECUTE FUNCTION trap('record ');
 	END $$;
 
 	CREATE TABLE tally (what text PRIMARY KEY, n int);
@@ -179,7 +185,7 @@ $node->safe_psql('postgres', q{
 			src := CASE import WHEN 2 THEN 'public.base' ELSE 'public.source' END;
 			injected := 'none';
 			undo := NULL;
-			CASE roll(12)
+			CASE roll(16)
 				WHEN 0 THEN
 					injected := 'source fails at a row';
 					UPDATE bomb SET at = (SELECT id FROM base WHERE id IS NOT NULL ORDER BY md5(i::text || id) LIMIT 1);
@@ -211,6 +217,18 @@ $node->safe_psql('postgres', q{
 					injected := 'DELETE fails';
 					INSERT INTO trap VALUES ('DELETE', 1 + roll(2));
 					undo := 'DELETE FROM trap';
+				WHEN 7 THEN
+					injected := 'copy fails';
+					INSERT INTO trap VALUES ('copy UPDATE', 1 + roll(3));
+					undo := 'DELETE FROM trap';
+				WHEN 8 THEN
+					injected := 'search fails';
+					INSERT INTO trap VALUES ('search UPDATE', 1 + roll(2)), ('search INSERT', 1 + roll(2));
+					undo := 'DELETE FROM trap';
+				WHEN 9 THEN
+					injected := 'record fails';
+					INSERT INTO trap VALUES ('record ' || CASE roll(2) WHEN 0 THEN 'INSERT' ELSE 'UPDATE' END, 1);
+					undo := 'DELETE FROM trap';
 				ELSE NULL;
 			END CASE;
 			COMMIT;
@@ -219,6 +237,26 @@ $node->safe_psql('postgres', q{
 			INSERT INTO before TABLE shown;
 			COMMIT;
 			-- both imports of "source" are synced by one call
+			IF injected = 'record fails' THEN
+				-- then the sync itself is an error
+				error := '';
+				BEGIN
+					CALL profiles.sync(src);
+				EXCEPTION WHEN raise_exception THEN
+					error := SQLERRM;
+				END;
+				IF error NOT LIKE 'trap at record%' THEN
+					RAISE EXCEPTION 'round %: the record of % did not fail', i, src;
+				END IF;
+				EXECUTE undo;
+				COMMIT;
+				SELECT count(*) INTO odd FROM ((TABLE before EXCEPT ALL TABLE shown) UNION ALL (TABLE shown EXCEPT ALL TABLE before)) x;
+				IF odd > 0 THEN
+					RAISE EXCEPTION 'round %: % rows are wrong after %', i, odd, injected;
+				END IF;
+				PERFORM note('failure, ' || injected);
+				CONTINUE;
+			END IF;
 			CALL profiles.sync(src);
 			IF undo IS NOT NULL THEN EXECUTE undo; END IF;
 			COMMIT;
@@ -254,8 +292,42 @@ is($rc, 0, "$syncs random syncs, seed $seed, equal a LEFT JOIN at each success a
 my $tally = $node->safe_psql('postgres', 'SELECT what, n FROM tally ORDER BY 1');
 note($tally);
 like($tally, qr/failure, \Q$_\E\|/, "there were failures: $_")
-	foreach ('source fails at a row', 'column renamed', 'source missing', 'column retyped', 'INSERT fails', 'UPDATE fails', 'DELETE fails', 'duplicate key');
+	foreach ('source fails at a row', 'column renamed', 'source missing', 'column retyped', 'INSERT fails', 'UPDATE fails', 'DELETE fails', 'copy fails', 'search fails', 'record fails',
+	'duplicate key');
 like($tally, qr/success, none\|/, 'there were successes');
+
+# The first sync of an import, which loads a table, with each failure, one after the other.
+$node->safe_psql('postgres', q{
+	DELETE FROM base;
+	INSERT INTO base SELECT i, 'u' || i, i, 'b' || i % 9, i / 4.0, NULL FROM generate_series(0, 59) i;
+	CREATE VIEW loaded AS SELECT k, a + 0 * coalesce(checked(id), 0) AS load_a, 'word' || b AS load_b FROM base});
+my %first = (
+	'source fails at a row' => [ 'UPDATE bomb SET at = 40', 'UPDATE bomb SET at = -1' ],
+	'column renamed'        => [ 'ALTER VIEW loaded RENAME load_a TO was', 'ALTER VIEW loaded RENAME was TO load_a' ],
+	'source missing'        => [ 'ALTER VIEW loaded RENAME TO away', 'ALTER VIEW away RENAME TO loaded' ],
+	'column retyped'        => [
+		q{DROP VIEW loaded; CREATE VIEW loaded AS SELECT k, a::text AS load_a, 'word' || b AS load_b FROM base},
+		q{DROP VIEW loaded; CREATE VIEW loaded AS SELECT k, a + 0 * coalesce(checked(id), 0) AS load_a, 'word' || b AS load_b FROM base} ],
+	'duplicate key' => [ q{INSERT INTO base VALUES (99, 'u7', 1, 'b')}, 'DELETE FROM base WHERE id = 99' ],
+	'search fails'  => [ q{INSERT INTO trap VALUES ('search INSERT', 5)}, 'DELETE FROM trap' ],
+	'record fails'  => [ q{INSERT INTO trap VALUES ('record INSERT', 1)}, 'DELETE FROM trap' ]);
+foreach my $failure (sort keys %first)
+{
+	$node->safe_psql('postgres', q{SELECT profiles.add_attributes('user', 'loaded', 'k', 'user_id')});
+	$node->safe_psql('postgres', $first{$failure}[0]);
+	my ($rc, $out, $err) = $node->psql('postgres', q{CALL profiles.sync('loaded')});
+	like($err, qr/WARNING:  could not sync public.loaded|ERROR:  trap at record/, "first sync, $failure: it says so");
+	is($node->safe_psql('postgres', q{SELECT count(load_a), count(load_b), (SELECT count(*) FROM profiles.search_users('wordb5')) FROM profiles.users}),
+		'0|0|0', "first sync, $failure: nothing is there");
+	$node->safe_psql('postgres', $first{$failure}[1]);
+	$node->safe_psql('postgres', q{CALL profiles.sync('loaded')});
+	is($node->safe_psql('postgres', q{
+		SELECT count(*) FROM (SELECT user_id, load_a, load_b FROM profiles.users EXCEPT ALL SELECT p.key, s.a, 'word' || s.b FROM profiles.user_profile p LEFT JOIN base s ON s.k = p.key) d
+		UNION ALL SELECT count(*) - (SELECT count(*) FROM base WHERE b = 'b5') FROM profiles.search_users('wordb5', 1000)}),
+		"0\n0", "first sync, $failure: the next one succeeds");
+	$node->safe_psql('postgres', q{SELECT profiles.drop_attributes('user', 'loaded')});
+}
+$node->safe_psql('postgres', 'DROP VIEW loaded');
 
 # A sync that is cancelled in the middle leaves what was there, and nothing locked.
 $node->safe_psql('postgres', q{
