@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/pg_language.h"
@@ -478,7 +479,7 @@ unmark(Node *node, void *context)
 Node *
 profiles_segment_filter(Oid view, Oid *over)
 {
-	Relation	relation = table_open(view, AccessShareLock);
+	Relation	relation = try_relation_open(view, AccessShareLock);
 	Expansion	expansion = {0};
 	FilterCheck check = {0};
 	Query	   *query = NULL;
@@ -486,6 +487,11 @@ profiles_segment_filter(Oid view, Oid *over)
 	RangeTblEntry *rte = NULL;
 	Node	   *filter;
 
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the view of a segment was dropped"),
+				 errhint("profiles.segments lists the segments that there are.")));
 	if (relation->rd_rel->relkind == RELKIND_VIEW)
 	{
 		query = copyObject(get_view_query(relation));
@@ -512,7 +518,7 @@ profiles_segment_filter(Oid view, Oid *over)
 	check.role = relation->rd_rel->relowner;
 	check.owner = profiles_relation_owner(rte->relid);
 	(void) check_node(filter, &check);
-	table_close(relation, NoLock);
+	relation_close(relation, NoLock);
 	return filter;
 }
 

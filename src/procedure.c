@@ -297,8 +297,8 @@ profiles_lock_kind(PG_FUNCTION_ARGS)
 }
 
 /*
- * _lock_relation(relation regclass): exclusively, for the rest of the transaction.
- * Unlike LOCK TABLE it locks of a view only the view.  For relations in our schema,
+ * _lock_relation(relation regclass, readers_go_on boolean): for the rest of the
+ * transaction, exclusively, or so that it can be read but not written.  Unlike LOCK TABLE it locks of a view only the view.  For relations in our schema,
  * which its owner, who alone may call this, could drop.
  */
 Datum
@@ -307,6 +307,6 @@ profiles_lock_relation(PG_FUNCTION_ARGS)
 	Oid			relation = PG_GETARG_OID(0);
 
 	if (get_rel_namespace(relation) == get_func_namespace(fcinfo->flinfo->fn_oid))
-		LockRelationOid(relation, AccessExclusiveLock);
+		LockRelationOid(relation, PG_GETARG_BOOL(1) ? ShareRowExclusiveLock : AccessExclusiveLock);
 	PG_RETURN_VOID();
 }

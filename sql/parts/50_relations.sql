@@ -80,7 +80,7 @@ AS $$
 BEGIN
     RAISE lock_not_available USING
         MESSAGE = 'could not change the relations of profiles, because transactions hold locks on them',
-        HINT = 'Nothing was changed. Try again when long transactions on profiles.users and profiles.accounts are over; pg_locks shows them.';
+        HINT = 'Nothing was changed. Try again when long transactions on profiles.users, profiles.accounts and profiles.events are over; pg_locks shows them.';
 END
 $$;
 COMMENT ON FUNCTION profiles._refuse_locks() IS 'Internal: says that locks could not be had.';
@@ -99,9 +99,7 @@ BEGIN
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
             IF attempt = 3 THEN
-                RAISE lock_not_available USING
-                    MESSAGE = 'could not change the relations of profiles, because transactions hold locks on them',
-                    HINT = 'Nothing was changed. Try again when long transactions on profiles.users, profiles.accounts and profiles.events are over; pg_locks shows them.';
+                PERFORM profiles._refuse_locks();
             END IF;
         END;
         PERFORM pg_sleep(0.1 * attempt);
@@ -110,38 +108,34 @@ END
 $$;
 COMMENT ON FUNCTION profiles._ddl(text) IS 'Internal: runs DDL under a short lock_timeout, with retries.';
 
-CREATE FUNCTION profiles._lock_relation(relation regclass) RETURNS void
+CREATE FUNCTION profiles._lock_relation(relation regclass, readers_go_on boolean) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_lock_relation' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._lock_relation(regclass) IS 'Internal: locks one of our relations exclusively, and of a view not what is under it.';
+COMMENT ON FUNCTION profiles._lock_relation(regclass, boolean) IS 'Internal: locks one of our relations exclusively, or against writers only; of a view not what is under it.';
 
--- Locks what DDL is about to change, before it changes anything: the views of a
--- kind, then tables. Readers lock views before tables, writers, whose triggers read
--- the views, the other way round. So all is locked within the time after which
--- deadlocks are looked for, or let go again, and nobody is in a deadlock with us.
-CREATE FUNCTION profiles._lock_relations(kind text, tables text[]) RETURNS void
+-- Locks what DDL is about to change, before it changes anything. Readers lock views
+-- before tables, writers, whose triggers read the views, the other way round. So all
+-- is locked within the time after which deadlocks are looked for, or let go again,
+-- and nobody is in a deadlock with us.
+CREATE FUNCTION profiles._lock_relations(relations text[], readers_go_on boolean DEFAULT false, briefly boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET lock_timeout = '2s'
 AS $$
 DECLARE
     wait constant interval := least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
-    relations regclass[] := ARRAY(
-        SELECT r FROM (
-            SELECT to_regclass(profiles._segment_view(s.segment)) AS r, 1 AS level FROM profiles.segment_config s WHERE s.kind = _lock_relations.kind
-            UNION ALL SELECT to_regclass(format('profiles.%I', profiles._relation(kind))), 2
-            UNION ALL SELECT to_regclass(t.name), 2 + t.n::int FROM unnest(tables) WITH ORDINALITY AS t (name, n)) o
-        WHERE r IS NOT NULL ORDER BY o.level, o.r::oid);
+    found regclass[] := ARRAY(SELECT to_regclass(r.name) FROM unnest(relations) WITH ORDINALITY AS r (name, n)
+                              WHERE to_regclass(r.name) IS NOT NULL ORDER BY r.n);
     give_up constant timestamptz := clock_timestamp() + interval '6 s';
     until timestamptz;
     r regclass;
 BEGIN
     LOOP
         BEGIN
-            until := NULL;
-            FOREACH r IN ARRAY relations LOOP
+            until := CASE WHEN briefly THEN clock_timestamp() + wait END;
+            FOREACH r IN ARRAY found LOOP
                 PERFORM set_config('lock_timeout', CASE WHEN until IS NULL THEN '2s'
                     ELSE greatest(extract(epoch FROM until - clock_timestamp()) * 1000, 10)::int || 'ms' END, true);
-                PERFORM profiles._lock_relation(r);
+                PERFORM profiles._lock_relation(r, readers_go_on);
                 until := coalesce(until, clock_timestamp() + wait);
             END LOOP;
             RETURN;
@@ -154,7 +148,18 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION profiles._lock_relations(text, text[]) IS 'Internal: locks the views of a kind and the given tables, all or none, before they are changed.';
+COMMENT ON FUNCTION profiles._lock_relations(text[], boolean, boolean) IS 'Internal: locks relations, all or none, before they are changed; those that are missing are left out. briefly: the caller has locks that others may wait for already.';
+
+CREATE FUNCTION profiles._kind_views(kind text) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(SELECT profiles._segment_view(s.segment) FROM profiles.segment_config s WHERE s.kind = _kind_views.kind ORDER BY s.segment)
+           || format('profiles.%I', profiles._relation(kind));
+END
+$$;
+COMMENT ON FUNCTION profiles._kind_views(text) IS 'Internal: the views of segments, then users or accounts: what readers lock before tables.';
 
 -- users or accounts: what the view has, in its order, then what the table has
 -- got, then custom attributes. Those that were dropped read NULL.
@@ -172,7 +177,7 @@ DECLARE
     joins text;
     r record;
 BEGIN
-    PERFORM profiles._lock_relations(kind, '{}');
+    PERFORM profiles._lock_relations(profiles._kind_views(kind));
     -- a new view: the fixed columns, then the names of countries
     IF relation IS NULL THEN
         names := id_column || ARRAY(SELECT column_name FROM profiles._columns(kind, '{}')) || countries;
@@ -311,7 +316,7 @@ BEGIN
                        WHERE NOT EXISTS (SELECT FROM pg_attribute
                                          WHERE attrelid = storage AND attname = c.column_name AND NOT attisdropped));
         IF cardinality(added) > 0 THEN
-            PERFORM profiles._lock_relations(kind, ARRAY[storage::text]);
+            PERFORM profiles._lock_relations(profiles._kind_views(kind) || storage::text);
             PERFORM profiles._ddl(format('ALTER TABLE profiles.%I %s', storage_name,
                 (SELECT string_agg(format('ADD COLUMN %I %s', column_name, definition), ', ')
                  FROM profiles._columns(kind, further) WHERE column_name = ANY (added))));

@@ -75,6 +75,18 @@ $$;
 COMMENT ON FUNCTION profiles._alter_source_entries(text, jsonb, text, text, text) IS 'Internal: the expressions that a call of alter_source gives; NULL takes one out.';
 
 -- The kinds that a source feeds, their relations made or extended.
+CREATE FUNCTION profiles._lacks_columns(kind text, columns text[], attributes text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT kind || '_id' = ANY (columns) AND EXISTS (
+        SELECT FROM profiles._columns(kind, ARRAY(SELECT a FROM unnest(attributes) AS a
+                                                  WHERE a NOT IN (SELECT c.attribute FROM profiles._columns(kind, '{}') c WHERE c.attribute IS NOT NULL))) n
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._storage(kind)))
+                                                       AND a.attname = n.column_name AND NOT a.attisdropped));
+END;
+COMMENT ON FUNCTION profiles._lacks_columns(text, text[], text[]) IS 'Internal: has a source attributes for which a kind has no columns yet?';
+
 CREATE FUNCTION profiles._ensure_columns(columns text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -86,7 +98,16 @@ DECLARE
                           'event_id', 'type', 'view_id', 'version', 'page', 'action', 'frustration')
           AND key NOT LIKE 'keep %'
         ORDER BY key COLLATE "C");
+    relations text[] := '{}';
 BEGIN
+    -- both kinds at once: a reader of both locks them in any order
+    SELECT array_agg(n ORDER BY o) INTO relations
+    FROM (SELECT 1 AS o, v AS n FROM unnest(ARRAY['user', 'account']) AS kind, unnest(profiles._kind_views(kind)) AS v
+          WHERE profiles._lacks_columns(kind, columns, attributes)
+          UNION ALL
+          SELECT 2, format('profiles.%I', profiles._storage(kind)) FROM unnest(ARRAY['user', 'account']) AS kind
+          WHERE profiles._lacks_columns(kind, columns, attributes)) r;
+    PERFORM profiles._lock_relations(relations);
     PERFORM profiles._ensure_relations('user', CASE WHEN 'user_id' = ANY (columns) THEN attributes ELSE '{}' END);
     PERFORM profiles._ensure_relations('account', CASE WHEN 'account_id' = ANY (columns) THEN attributes ELSE '{}' END);
 END

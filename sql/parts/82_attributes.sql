@@ -378,6 +378,7 @@ BEGIN
     IF EXISTS (SELECT FROM profiles._chosen_columns(source, source_key, attributes) n WHERE profiles._attribute_type(n.type) = 'text'::regtype) THEN
         PERFORM profiles._watch_import(added.id);
     END IF;
+    PERFORM profiles._add_copies(added);
     PERFORM profiles._replace_view(kind);
     RETURN source_name;
 END
@@ -621,6 +622,16 @@ COMMENT ON PROCEDURE profiles.sync(text) IS 'Copies the values of custom attribu
 
 -- drop
 
+CREATE FUNCTION profiles._stop_syncs(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM profiles.import_config i WHERE i.kind = _stop_syncs.kind ORDER BY i.id FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION profiles._stop_syncs(text) IS 'Internal: waits for running syncs of a kind, and keeps others away until the end of the transaction.';
+
 CREATE FUNCTION profiles._drop_attributes(caller oid, kind text, source text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -655,10 +666,10 @@ BEGIN
             MESSAGE = format('segment "%s" uses attribute "%s"', used.segment, used.column_name),
             HINT = format('Change it with profiles.alter_segment(%L, ...), or drop it with profiles.drop_segment(%1$L).', used.segment);
     END IF;
-    -- it locks what search has of profiles, and then reads the view; here it is the other way round
+    -- upkeep and syncs lock what search has of profiles, and then read the view; here it is the other way round
     PERFORM profiles._stop_upkeep();
+    PERFORM profiles._ddl(format('SELECT profiles._stop_syncs(%L)', kind));
     PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
-    PERFORM profiles._ddl(format('SELECT FROM profiles.import_config WHERE id = ANY (%L) FOR UPDATE', dropped));
     searched := ARRAY(SELECT unnest(profiles._import_profiles(id, NULL)) FROM unnest(dropped) AS id);
     PERFORM profiles._unstore_attribute(a.kind, a.attribute)
     FROM (SELECT c.kind, c.attribute FROM profiles.attribute_config c WHERE c.import_id = ANY (dropped) AND c.stored) a;
@@ -676,6 +687,47 @@ COMMENT ON FUNCTION profiles._drop_attributes(oid, text, text) IS 'Internal: dro
 CREATE FUNCTION profiles.drop_attributes(kind text, source text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
 COMMENT ON FUNCTION profiles.drop_attributes(text, text) IS 'Removes the custom attributes that come from a reference table. Their columns stay in users or accounts, so that views and reports keep working, and read NULL; adding an attribute of the same name and type brings one back. Refused while a segment uses one. The reference table, which may be gone, is not touched. Undo: add_attributes.';
+
+-- forget
+
+CREATE FUNCTION profiles._forget_attributes(kind text, key text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    import profiles.import_config;
+    import_key text;
+    deleted bigint;
+BEGIN
+    PERFORM profiles._stop_syncs(kind);
+    -- those that are about one person; a plan or a country is not
+    FOR import IN SELECT i.* FROM profiles.import_config i
+                  WHERE i.kind = _forget_attributes.kind AND i.profile_key IN (_forget_attributes.kind || '_id', _forget_attributes.kind || '_email', _forget_attributes.kind || '_name')
+                  ORDER BY i.id
+    LOOP
+        CONTINUE WHEN to_regclass(profiles._import_table(import.id)) IS NULL;
+        IF import.profile_key = kind || '_id' THEN
+            import_key := key;
+        ELSE
+            EXECUTE format('SELECT %s FROM profiles.%I p WHERE p.key = $1', profiles._profile_key(kind, import.profile_key), profiles._storage(kind))
+            INTO import_key USING key;
+        END IF;
+        EXECUTE format('DELETE FROM %s t WHERE t.key = $1', profiles._import_table(import.id)) USING import_key;
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+        -- the error of a sync names a key that is there twice
+        UPDATE profiles.import_config i
+        SET rows = i.rows - deleted, message = replace(i.message, format('"%s"', import_key), '"..."')
+        WHERE i.id = import.id AND (deleted > 0 OR strpos(i.message, format('"%s"', import_key)) > 0);
+        UPDATE profiles.sync_run r SET message = replace(r.message, format('"%s"', import_key), '"..."')
+        WHERE r.import_id = import.id AND strpos(r.message, format('"%s"', import_key)) > 0;
+        IF deleted > 0 THEN
+            RAISE NOTICE 'custom attributes of % "%" come back with the next sync of %', kind, key, import.source
+                USING HINT = 'Delete them there, too.';
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._forget_attributes(text, text) IS 'Internal: erases the custom attributes of a subject, as long as its profile is there.';
 
 -- Indexed attributes. An index over an attribute and last_seen needs both in one
 -- table, so what is indexed is copied beside the profiles. Two ways lead to the
@@ -762,7 +814,34 @@ END
 $$;
 COMMENT ON FUNCTION profiles._copy_stored() IS 'Internal: trigger on the table of an import; passes changes on to the attributes that are stored beside the profiles.';
 
--- Stores an attribute beside the profiles.
+-- The columns for copies are there from the beginning, empty, and stay: adding one
+-- takes a lock that readers wait for, and is done while they have to anyway.
+CREATE FUNCTION profiles._add_copies(import profiles.import_config) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage text := format('profiles.%I', profiles._storage(import.kind));
+    columns text;
+    c record;
+BEGIN
+    SELECT string_agg(format('ADD COLUMN %I %s', a.attname, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum) INTO columns
+    FROM pg_attribute a
+    WHERE a.attrelid = profiles._import_table(import.id)::regclass AND a.attnum > 1 AND NOT a.attisdropped
+      AND NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage::regclass AND s.attname = a.attname AND NOT s.attisdropped);
+    IF columns IS NOT NULL THEN
+        PERFORM profiles._lock_relations(profiles._kind_views(import.kind) || storage);
+        PERFORM profiles._ddl(format('ALTER TABLE %s %s', storage, columns));
+    END IF;
+    FOR c IN SELECT a.attribute FROM profiles.attribute_config a WHERE a.import_id = import.id LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', storage, c.attribute,
+                       'Copy of the custom attribute while it is indexed, else empty.');
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._add_copies(profiles.import_config) IS 'Internal: gives the table of profiles the columns in which attributes of an import are copied once they are indexed.';
+
+-- Stores an attribute beside the profiles; readers go on, and read it where it was.
 CREATE FUNCTION profiles._store_attribute(kind text, attribute text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -779,11 +858,8 @@ BEGIN
     WHERE c.kind = _store_attribute.kind AND c.attribute = _store_attribute.attribute;
     side := profiles._import_table(import.id);
     PERFORM profiles._make_key(import.id);
-    -- no sync, and no writer of profiles, while they are copied; in the order in which those lock
-    PERFORM profiles._lock_relations(kind, ARRAY[side, storage]);
-    PERFORM profiles._ddl(format('ALTER TABLE %s ADD COLUMN %I %s', storage, attribute,
-                                 (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = side::regclass AND a.attname = attribute)));
-    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', storage, attribute, format('Copy of a custom attribute that is indexed; its values come from %s.', side));
+    -- no sync, and no writer of profiles, while they are copied
+    PERFORM profiles._lock_relations(ARRAY[side, storage], readers_go_on => true);
     EXECUTE format('UPDATE %s p SET %2$I = a.%2$I FROM %3$s a WHERE %4$s = a.key AND a.%2$I IS NOT NULL', storage, attribute, side,
                    profiles._profile_key(kind, import.profile_key));
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = side::regclass AND t.tgfoid = 'profiles._copy_stored'::regproc) THEN
@@ -797,10 +873,9 @@ BEGIN
         EXECUTE format('CREATE TRIGGER profiles_copy_update AFTER UPDATE ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION profiles._copy_stored(%s)', side, import.id);
         EXECUTE format('CREATE TRIGGER profiles_copy_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION profiles._copy_stored(%s)', side, import.id);
     END IF;
-    PERFORM profiles._replace_view(kind);
 END
 $$;
-COMMENT ON FUNCTION profiles._store_attribute(text, text) IS 'Internal: stores a custom attribute beside the profiles, so that it can be indexed with their columns.';
+COMMENT ON FUNCTION profiles._store_attribute(text, text) IS 'Internal: stores a custom attribute beside the profiles, so that it can be indexed with their columns. The caller replaces the view then.';
 
 CREATE FUNCTION profiles._unstore_attribute(kind text, attribute text) RETURNS void
     LANGUAGE plpgsql
@@ -815,7 +890,7 @@ BEGIN
     UPDATE profiles.attribute_config c SET stored = false
     WHERE c.kind = _unstore_attribute.kind AND c.attribute = _unstore_attribute.attribute
     RETURNING c.import_id INTO source_import;
-    PERFORM profiles._lock_relations(kind, ARRAY[profiles._import_table(source_import), storage]);
+    PERFORM profiles._lock_relations(profiles._kind_views(kind) || profiles._import_table(source_import) || storage);
     PERFORM profiles._replace_view(kind);
     IF NOT EXISTS (SELECT FROM profiles.attribute_config c WHERE c.import_id = source_import AND c.stored) THEN
         FOR t IN SELECT g.tgname, g.tgrelid::regclass AS relation FROM pg_trigger g
@@ -826,7 +901,9 @@ BEGIN
             PERFORM profiles._ddl(format('DROP TRIGGER %I ON %s', t.tgname, t.relation));
         END LOOP;
     END IF;
-    PERFORM profiles._ddl(format('ALTER TABLE %s DROP COLUMN %I', storage, attribute));
+    PERFORM profiles._ddl(format('ALTER TABLE %s DROP COLUMN %I, ADD COLUMN %2$I %s', storage, attribute,
+                                 (SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = storage::regclass AND a.attname = attribute)));
+    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', storage, attribute, 'Copy of the custom attribute while it is indexed, else empty.');
 END
 $$;
 COMMENT ON FUNCTION profiles._unstore_attribute(text, text) IS 'Internal: takes the copy of a custom attribute away, and with it the index.';

@@ -13,7 +13,7 @@ BEGIN
     PERFORM profiles._check_kind(kind);
     storage := format('profiles.%I', profiles._storage(kind))::regclass;
     SELECT a.attname INTO result FROM pg_attribute a
-    WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('profile', 'last_seen')
+    WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated = 's' OR a.attname = 'key') AND a.attname <> 'last_seen'
       AND (a.attname = attribute
            OR (a.attname LIKE 'last%' AND profiles._column_attribute(storage, a.attname) = attribute));
     IF NOT FOUND THEN
@@ -26,10 +26,9 @@ BEGIN
             MESSAGE = format('"%s" is not a stored column of profiles.%s that can be indexed', attribute, profiles._relation(kind)),
             HINT = format('Columns are: %s.',
                           (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
-                           WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped
-                             AND a.attname NOT IN ('key', 'profile', 'last_seen')) ||
+                           WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's' AND a.attname <> 'last_seen') ||
                           coalesce((SELECT ', ' || string_agg(c.attribute, ', ' ORDER BY c.import_id, c.position) FROM profiles.attribute_config c
-                                    WHERE c.kind = _index_column.kind AND NOT c.stored), ''));
+                                    WHERE c.kind = _index_column.kind), ''));
     END IF;
     RETURN result;
 END
@@ -59,14 +58,20 @@ AS $$
 DECLARE
     column_name text := profiles._index_column(kind, attribute);
     found regclass := profiles._find_index(kind, column_name);
+    to_be_stored boolean := EXISTS (SELECT FROM profiles.attribute_config c
+                                    WHERE c.kind = _index_profiles.kind AND c.attribute = column_name AND NOT c.stored);
 BEGIN
-    IF EXISTS (SELECT FROM profiles.attribute_config c
-               WHERE c.kind = _index_profiles.kind AND c.attribute = column_name AND NOT c.stored) THEN
+    IF to_be_stored THEN
         PERFORM profiles._store_attribute(kind, column_name);
     END IF;
     IF found IS NULL THEN
         PERFORM profiles._ddl(format('CREATE INDEX ON profiles.%I (%I, last_seen DESC)', profiles._storage(kind), column_name));
         found := profiles._find_index(kind, column_name);
+    END IF;
+    -- what readers wait for comes last
+    IF to_be_stored THEN
+        PERFORM profiles._lock_relations(profiles._kind_views(kind), briefly => true);
+        PERFORM profiles._replace_view(kind);
     END IF;
     RAISE NOTICE '% takes %, and one more index entry whenever a profile is written',
                  found, pg_size_pretty(pg_relation_size(found))
@@ -79,7 +84,7 @@ COMMENT ON FUNCTION profiles._index_profiles(oid, text, text) IS 'Internal: inde
 
 CREATE FUNCTION profiles.index_profiles(kind text, attribute text) RETURNS text
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. A custom attribute is copied beside the profiles for that, under a lock, and kept there up to date. Undo: unindex_profiles.';
+COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. A custom attribute is copied beside the profiles for that, and kept there up to date. Readers go on meanwhile; what writes profiles (refresh, capture immediate) and a sync of the attribute wait. Undo: unindex_profiles.';
 
 CREATE FUNCTION profiles._unindex_profiles(caller oid, kind text, attribute text) RETURNS void
     LANGUAGE plpgsql

@@ -349,6 +349,8 @@ BEGIN
                                   (SELECT min(a) FROM unnest(attributes) a WHERE profiles._event_column(a) = n.name))
                   FROM unnest(column_names) WITH ORDINALITY AS n (name, position) ORDER BY n.position);
 
+    -- readers lock events before what it is made of
+    PERFORM profiles._lock_relations('profiles.events'::text || ARRAY(SELECT profiles._events_view(c.id) FROM profiles.source_config c ORDER BY c.id), briefly => true);
     -- CASCADE has taken events, but not all that it was made of
     IF relation IS NULL THEN
         PERFORM profiles._ddl(format('DROP VIEW %s', c.oid::regclass)) FROM pg_class c

@@ -40,7 +40,7 @@ CREATE FUNCTION profiles._segment_definition(segment_view regclass, OUT filter t
 AS $$
 BEGIN
     SELECT r.* INTO filter, columns, segments FROM profiles._read_segment(segment_view) r;
-EXCEPTION WHEN invalid_object_definition OR wrong_object_type OR feature_not_supported OR insufficient_privilege
+EXCEPTION WHEN undefined_table OR invalid_object_definition OR wrong_object_type OR feature_not_supported OR insufficient_privilege
             OR undefined_object OR invalid_parameter_value OR invalid_recursion OR program_limit_exceeded OR statement_too_complex THEN
     RETURN;
 END

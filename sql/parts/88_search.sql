@@ -333,20 +333,17 @@ COMMENT ON FUNCTION profiles._import_profiles(integer, text[]) IS 'Internal: key
 CREATE FUNCTION profiles._search_import(import_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET gin_pending_list_limit = '64MB'
 AS $$
 DECLARE
+    batch constant integer := 50000;
     kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
     keys text[] := profiles._import_profiles(import_id, NULL);
-    all_of_them bigint;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM profiles.%I', profiles._storage(kind)) INTO all_of_them;
-    IF cardinality(keys) > all_of_them / 2 THEN
-        PERFORM profiles._search_update(kind, NULL);
-    ELSE
-        FOR n IN 0..(cardinality(keys) - 1) / 50000 LOOP
-            PERFORM profiles._search_update(kind, keys[n * 50000 + 1 : (n + 1) * 50000]);
-        END LOOP;
-    END IF;
+    FOR n IN 0..(cardinality(keys) - 1) / batch LOOP
+        PERFORM profiles._search_attributes(kind, keys[n * batch + 1 : (n + 1) * batch]);
+    END LOOP;
+    PERFORM profiles._order_search(kind);
 END
 $$;
 COMMENT ON FUNCTION profiles._search_import(integer) IS 'Internal: brings search up to date with the first load of an import, for which no trigger has fired.';
