@@ -37,28 +37,31 @@ CREATE FUNCTION profiles._latest_time() RETURNS timestamptz
 COMMENT ON FUNCTION profiles._latest_time() IS 'Internal: now plus profiles.future_tolerance; later events do not count yet.';
 
 -- Columns of events that sessions are made of; the session's id is the given one.
+-- Here and below, conditions on user_id, account_id, session_id and seen_at are for
+-- indexes; what is shown or compared otherwise is the row_ column of the same value.
 CREATE FUNCTION profiles._session_columns(session_id text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN 'e.source, e.event_id, e.user_id, e.account_id, e.seen_at, ' || session_id || ' AS session_id, e.type, '
+    RETURN 'e.source, e.event_id, e.row_user_id AS user_id, e.row_account_id AS account_id, e.row_seen_at AS seen_at, '
+           || session_id || ' AS session_id, e.type, '
            'e.view_id, e.page, e.action, e.frustrations, e.version, e.application, e.country, e.region, e.city, '
            'e.device_type, e.os_name, e.os_version, e.browser_name, e.browser_version, e.user_name, e.user_email';
 COMMENT ON FUNCTION profiles._session_columns(text) IS 'Internal: columns of events, with the given session.';
 
 -- Partial updates of views say nothing that their next version does not.
-CREATE FUNCTION profiles._mapped_sessions(condition text) RETURNS text
+CREATE FUNCTION profiles._mapped_sessions(session_id text, condition text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN 'SELECT ' || profiles._session_columns('e.session_id')
+    RETURN 'SELECT ' || profiles._session_columns(session_id)
            || ' FROM profiles.events e WHERE e.type IS DISTINCT FROM ''view_update'' AND ' || condition;
-COMMENT ON FUNCTION profiles._mapped_sessions(text) IS 'Internal: query of events whose session the source knows, or that have none.';
+COMMENT ON FUNCTION profiles._mapped_sessions(text, text) IS 'Internal: query of events whose session the source knows, or that have none.';
 
 -- The id says whose session it is and when it began, in microseconds since 1970,
 -- so that its events can be found.
 CREATE FUNCTION profiles._cut_sessions(condition text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN 'SELECT ' || profiles._session_columns(
-               'e.user_id || ''@'' || (extract(epoch FROM profiles._session_start(e.seen_at) OVER '
-               '(PARTITION BY e.user_id ORDER BY e.seen_at)) * 1000000)::bigint')
-           || ' FROM profiles.events e WHERE NOT e.has_sessions AND e.user_id IS NOT NULL '
+               'e.row_user_id || ''@'' || (extract(epoch FROM profiles._session_start(e.row_seen_at) OVER '
+               '(PARTITION BY e.row_user_id ORDER BY e.row_seen_at)) * 1000000)::bigint')
+           || ' FROM profiles.events e WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL '
            'AND e.type IS DISTINCT FROM ''view_update'' AND ' || condition;
 COMMENT ON FUNCTION profiles._cut_sessions(text) IS 'Internal: query of events of sources without sessions, cut into sessions. The condition must not leave out any of a user''s events between the first and the last.';
 
@@ -119,6 +122,10 @@ BEGIN ATOMIC
         ('frustrations', 'frustration', 'text[]', false, 'What frustrated: rage_click, dead_click, error_click, rage_tap, error_tap.'),
         ('version', 'version', 'bigint', false, 'Version of what was sent several times; the highest counts.'),
         ('has_sessions', NULL, 'boolean', false, 'Does the source know sessions? If not, the view sessions cuts them by time.'),
+        ('row_user_id', NULL, 'text', false, 'The same as user_id. Where events are jsonb it is read together with the other columns and costs nothing more, but no index finds it.'),
+        ('row_account_id', NULL, 'text', false, 'The same as account_id, read together with the other columns.'),
+        ('row_session_id', NULL, 'text', false, 'The same as session_id, read together with the other columns.'),
+        ('row_seen_at', NULL, 'timestamptz', false, 'The same as seen_at, read together with the other columns.'),
         ('user_name', 'name', 'text', true, 'Name of the user.'),
         ('user_email', 'email', 'text', true, 'E-mail address of the user.'),
         ('account_name', 'account_name', 'text', true, 'Name of the account.'),
@@ -262,12 +269,12 @@ BEGIN
         apart := EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = events AND a.atttypid = 'jsonb'::regtype AND NOT a.attisdropped)
                  AND NOT EXISTS (SELECT FROM jsonb_each(definition) c WHERE c.value ->> 'expression' ~ '\.\*');
         seen_at := definition -> 'seen_at' ->> 'expression';
-        SELECT string_agg(format('%s AS %I', CASE WHEN apart AND NOT n.is_key THEN format('"profiles row".%I', n.column_name) ELSE n.target END,
-                                 n.column_name), ', ' ORDER BY n.position),
-               string_agg(format('%s AS %I', n.target, n.column_name), ', ' ORDER BY n.position) FILTER (WHERE NOT n.is_key)
+        SELECT string_agg(format('%s AS %I', CASE WHEN apart AND NOT n.is_key THEN format('"profiles row".%I', n.shown_as) ELSE n.target END,
+                                 n.shown_as), ', ' ORDER BY n.position),
+               string_agg(format('%s AS %I', n.target, n.shown_as), ', ' ORDER BY n.position) FILTER (WHERE NOT n.is_key)
           INTO targets, apart_targets
-          FROM (SELECT u.column_name, u.position,
-                       u.column_name IN ('source', 'has_sessions', 'user_id', 'account_id', 'seen_at', 'session_id') AS is_key,
+          FROM (SELECT u.shown_as, u.position,
+                       u.shown_as IN ('source', 'has_sessions', 'user_id', 'account_id', 'seen_at', 'session_id') AS is_key,
                        CASE
                            WHEN u.column_name = 'source' THEN quote_literal(source.source) || '::text'
                            WHEN u.column_name = 'has_sessions' THEN (definition ? 'session')::text
@@ -283,7 +290,9 @@ BEGIN
                                     || coalesce(' WHEN (' || (definition -> 'page' ->> 'expression') || ') IS NOT NULL THEN ''view''::text', '')
                                     || ' END'
                            ELSE 'NULL::' || coalesce(c.type, 'text') END AS target
-                FROM unnest(column_names, keys) WITH ORDINALITY AS u (column_name, key, position)
+                FROM (SELECT u.shown_as, u.position, coalesce(c.column_name, u.shown_as) AS column_name, coalesce(c.key, u.key) AS key
+                      FROM unnest(column_names, keys) WITH ORDINALITY AS u (shown_as, key, position)
+                      LEFT JOIN profiles._event_columns() c ON u.shown_as = 'row_' || c.column_name) u
                 LEFT JOIN profiles._event_columns() c ON c.column_name = u.column_name) n;
         -- infinite times are no times
         SELECT format('(%1$s) > ''-infinity''::timestamptz AND (%1$s) <= profiles._latest_time()', seen_at)
@@ -414,7 +423,7 @@ DECLARE
     r record;
 BEGIN
     EXECUTE 'CREATE VIEW profiles.sessions AS ' || profiles._sum_sessions(profiles._counted_events(
-        profiles._mapped_sessions('e.session_id IS NOT NULL') || ' UNION ALL ' || profiles._cut_sessions('true')));
+        profiles._mapped_sessions('e.session_id', 'e.row_session_id IS NOT NULL') || ' UNION ALL ' || profiles._cut_sessions('true')));
     COMMENT ON VIEW profiles.sessions IS 'Sessions of all sources, one row per session and user; events of a session before login are a row of nobody (user_id NULL). For one user, user_sessions() answers by index.';
     FOR r IN
         SELECT * FROM (VALUES
@@ -495,7 +504,7 @@ DECLARE
     earlier timestamptz;
 BEGIN
     WHILE isfinite(result) LOOP
-        SELECT min(e.seen_at) INTO earlier FROM profiles.events e
+        SELECT min(e.row_seen_at) INTO earlier FROM profiles.events e
         WHERE NOT e.has_sessions AND e.user_id = _chain_start.user_id AND e.type IS DISTINCT FROM 'view_update'
           AND e.seen_at >= result - interval '15 minutes' AND e.seen_at < result;
         EXIT WHEN earlier IS NULL;
@@ -510,19 +519,20 @@ COMMENT ON FUNCTION profiles._chain_start(text, timestamptz) IS 'Internal: a tim
 -- starting workers or compiling would take longer than. In it KIND is the kind;
 -- SESSIONS the events of the sessions in "sessions" and of the users in "users"
 -- from "since_cut" to "until_cut"; LOOSE the subject's events from "low" to
--- "high" that belong to no session.
+-- "high" that belong to no session, if "loose" says that there are such.
 DO $make$
 DECLARE
-    sessions text := profiles._mapped_sessions('e.session_id = ANY (sessions)') || ' UNION ALL '
+    sessions text := profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)') || ' UNION ALL '
                      || profiles._cut_sessions('e.user_id = ANY (users) AND e.seen_at >= since_cut AND e.seen_at < until_cut');
     loose text := ' UNION ALL ' || profiles._mapped_sessions(
-        'e.session_id IS NULL AND (e.has_sessions OR e.user_id IS NULL) AND e.KIND_id = KIND_FUNCTION.KIND_id '
+        'e.row_session_id', 'loose AND e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL) AND e.KIND_id = KIND_FUNCTION.KIND_id '
         'AND e.seen_at >= low AND e.seen_at < high');
     -- sessions and users that the subject's events in the range are of
     find text := $sql$
-    SELECT coalesce(array_agg(DISTINCT e.session_id) FILTER (WHERE e.session_id IS NOT NULL), '{}'),
-           coalesce(array_agg(DISTINCT e.user_id) FILTER (WHERE NOT e.has_sessions AND e.user_id IS NOT NULL), '{}')
-      INTO sessions, users
+    SELECT coalesce(array_agg(DISTINCT e.row_session_id) FILTER (WHERE e.row_session_id IS NOT NULL), '{}'),
+           coalesce(array_agg(DISTINCT e.row_user_id) FILTER (WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL), '{}'),
+           coalesce(bool_or(e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL)), false)
+      INTO sessions, users, loose
       FROM profiles.events e
      WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at >= low AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update';
     since_cut := (SELECT min(profiles._chain_start(u, low)) FROM unnest(users) u);
@@ -530,6 +540,7 @@ DECLARE
     variables text := $sql$
     sessions text[];
     users text[];
+    loose boolean;
     since_cut timestamptz;
     until_cut timestamptz;$sql$;
     bodies jsonb := '{}';
@@ -562,11 +573,12 @@ BEGIN
     -- Stretches of time, newest first, each with the sessions that began in it.
     -- Whoever has few events is done after the first.
     WHILE wanted > 0 LOOP
-        SELECT coalesce(array_agg(DISTINCT e.session_id) FILTER (WHERE e.session_id IS NOT NULL), '{}'),
-               coalesce(array_agg(DISTINCT e.user_id) FILTER (WHERE NOT e.has_sessions AND e.user_id IS NOT NULL), '{}'),
-               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.seen_at) END
-          INTO sessions, users, low
-          FROM (SELECT e.session_id, e.user_id, e.has_sessions, e.seen_at
+        SELECT coalesce(array_agg(DISTINCT e.row_session_id) FILTER (WHERE e.row_session_id IS NOT NULL), '{}'),
+               coalesce(array_agg(DISTINCT e.row_user_id) FILTER (WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL), '{}'),
+               coalesce(bool_or(e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL)), false),
+               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
+          INTO sessions, users, loose, low
+          FROM (SELECT e.row_session_id, e.row_user_id, e.has_sessions, e.row_seen_at
                 FROM profiles.events e
                 WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'
                 ORDER BY e.seen_at DESC LIMIT size) e;
@@ -635,11 +647,12 @@ DECLARE
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'KIND', 'session']);
     WHILE wanted > 0 LOOP
-        SELECT coalesce(array_agg(DISTINCT e.session_id) FILTER (WHERE e.session_id IS NOT NULL), '{}'),
-               coalesce(array_agg(DISTINCT e.user_id) FILTER (WHERE NOT e.has_sessions AND e.user_id IS NOT NULL), '{}'),
-               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.seen_at) END
-          INTO sessions, users, low
-          FROM (SELECT e.session_id, e.user_id, e.has_sessions, e.seen_at
+        SELECT coalesce(array_agg(DISTINCT e.row_session_id) FILTER (WHERE e.row_session_id IS NOT NULL), '{}'),
+               coalesce(array_agg(DISTINCT e.row_user_id) FILTER (WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL), '{}'),
+               coalesce(bool_or(e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL)), false),
+               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
+          INTO sessions, users, loose, low
+          FROM (SELECT e.row_session_id, e.row_user_id, e.has_sessions, e.row_seen_at
                 FROM profiles.events e
                 WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'
                   AND cardinality(e.frustrations) > 0
@@ -669,7 +682,7 @@ $body$)) AS v (name, arguments, columns, description, body)
             f.body := replace(replace(replace(f.body, 'KIND_FUNCTION', kind || '_' || f.name), 'KIND', kind), 'OTHER', other);
             EXECUTE format(
                 'CREATE FUNCTION profiles.%1$s_%2$s(%1$s_id text, %3$s) RETURNS TABLE (%4$s) LANGUAGE plpgsql STABLE ROWS 50 '
-                'SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off AS %5$L',
+                'SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan AS %5$L',
                 kind, f.name, f.arguments, f.columns, E'\n#variable_conflict use_column' || f.body);
             EXECUTE format('COMMENT ON FUNCTION profiles.%s_%s IS %L', kind, f.name,
                            replace(f.description, 'KIND', kind) || ' Runs with the caller''s rights, who needs SELECT on profiles.events.');
@@ -684,7 +697,7 @@ BEGIN
 CREATE FUNCTION profiles.account_users(account_id text, max int DEFAULT 50, before timestamptz DEFAULT NULL)
     RETURNS TABLE (user_id text, user_name text, user_email text, first_seen timestamptz, last_seen timestamptz)
     LANGUAGE plpgsql STABLE ROWS 50
-    SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off
+    SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan
 AS $body$
 #variable_conflict use_column
 DECLARE
@@ -699,13 +712,13 @@ DECLARE
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'account', 'session']);
     WHILE wanted > 0 LOOP
-        SELECT coalesce(array_agg(DISTINCT e.user_id), '{}'), CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.seen_at) END
+        SELECT coalesce(array_agg(DISTINCT e.row_user_id), '{}'), CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
           INTO users, low
-          FROM (SELECT e.user_id, e.seen_at
+          FROM (SELECT e.row_user_id, e.row_seen_at
                 FROM profiles.events e
                 WHERE e.account_id = account_users.account_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'
                 ORDER BY e.seen_at DESC LIMIT size) e;
-        sessions := ARRAY(SELECT DISTINCT e.session_id FROM profiles.events e
+        sessions := ARRAY(SELECT DISTINCT e.row_session_id FROM profiles.events e
                           WHERE e.user_id = ANY (users) AND e.account_id = account_users.account_id);
         RETURN QUERY
             SELECT u.user_id, u.user_name, u.user_email, u.first_seen, u.last_seen
@@ -727,8 +740,8 @@ BEGIN
     END LOOP;
 END
 $body$$sql$,
-        profiles._counted_events(profiles._mapped_sessions('e.session_id = ANY (sessions)')
-            || ' UNION ALL ' || profiles._mapped_sessions('e.session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users)')
+        profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)')
+            || ' UNION ALL ' || profiles._mapped_sessions('e.row_session_id', 'e.row_session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users)')
             || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)')));
 END
 $make$;
@@ -742,7 +755,7 @@ CREATE FUNCTION profiles.session_events(session_id text)
                    event_id text, view_id text, source text, application text, country text, region text, city text,
                    device_type text, os_name text, os_version text, browser_name text, browser_version text)
     LANGUAGE plpgsql STABLE ROWS 100
-    SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off
+    SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan
 AS $body$
 #variable_conflict use_column
 DECLARE
@@ -765,7 +778,7 @@ BEGIN
         ORDER BY e.seen_at, e.type = 'view' DESC, e.event_id, e.source;
 END
 $body$$sql$,
-        profiles._counted_events(profiles._mapped_sessions('e.session_id = ANY (sessions)') || ' UNION ALL '
+        profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)') || ' UNION ALL '
             || profiles._cut_sessions('e.user_id = ANY (users) AND e.seen_at >= since_cut AND e.seen_at < until_cut')));
 END
 $make$;

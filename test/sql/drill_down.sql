@@ -75,6 +75,9 @@ SELECT count(*) AS shown, count(*) FILTER (WHERE page IN ('/x')) AS left_out FRO
 SET profiles.future_tolerance = '20d';
 SELECT event_id FROM profiles.events WHERE page = '/x';
 RESET profiles.future_tolerance;
+-- keys and time, as they are found and as they are shown
+SELECT count(*) AS differing FROM profiles.events
+WHERE (row_user_id, row_account_id, row_session_id, row_seen_at) IS DISTINCT FROM (user_id, account_id, session_id, seen_at);
 -- a time without time zone is UTC for every reader
 SELECT min(seen_at) AT TIME ZONE 'UTC' AS first FROM profiles.events WHERE session_id = 's1' AND type <> 'view';
 
@@ -286,7 +289,7 @@ INSERT INTO web.more VALUES ('00000000-0000-4000-8000-000000000001', '2026-06-01
     ('00000000-0000-4000-8000-000000000001', '2026-06-02', NULL, NULL, '"error_tap"', 'action', NULL),
     ('00000000-0000-4000-8000-000000000001', '2026-06-03', NULL, NULL, NULL, 'action', NULL);
 SELECT profiles.add_source('web.more', capture => 'none', mapping => '{"utm.source": "utm", "secs": "secs", "type": "type"}');
-SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'profiles.events'::regclass AND attnum > 25;
+SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'profiles.events'::regclass AND attnum > 29;
 SELECT user_id, seen_at AT TIME ZONE 'UTC' AS seen_at, type, frustrations, version, utm_source, secs FROM profiles.events WHERE source = 'web.more' ORDER BY 2;
 SELECT type, seen_at AT TIME ZONE 'UTC' AS seen_at FROM profiles.user_frustrations('00000000-0000-4000-8000-000000000001');
 SELECT has_table_privilege('profiles_drill_reader', 'profiles.events', 'SELECT') AS still_granted,
@@ -392,6 +395,9 @@ INSERT INTO web.rum SELECT jsonb_build_object('date', 1767225600000 + n * 60000:
 CREATE VIEW web.joined AS SELECT uid, ts FROM web.big;
 SELECT profiles.add_source('web.big', capture => 'none', mapping => '{"user_id": "uid", "account_id": "org", "session": "sid", "event_id": "id"}');
 SELECT profiles.add_source('web.rum', capture => 'none', preset => 'rum');
+SELECT count(*) AS rows, count(row_user_id) AS of_users, count(row_session_id) AS in_sessions,
+       count(*) FILTER (WHERE (row_user_id, row_account_id, row_session_id, row_seen_at) IS DISTINCT FROM (user_id, account_id, session_id, seen_at)) AS differing
+FROM profiles.events WHERE source = 'web.rum';
 CREATE FUNCTION web.seq_scans(query text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     plan jsonb;
