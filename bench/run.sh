@@ -124,7 +124,25 @@ chmod 644 "$scratch/extra.copy"
 sql -c "SELECT profiles.add_source('bench.captured', mapping => '{\"account_id\": null}')" >/dev/null 2>&1
 plain=$(seconds "COPY bench.plain FROM '$scratch/extra.copy';")
 captured=$(seconds "COPY bench.captured FROM '$scratch/extra.copy';")
-row "COPY of 100,000 events, deferred capture" "$captured" "$plain" "without" "<= 1.5"
+row "COPY of 100,000 events of $(sql -c "SELECT count(DISTINCT usr_id) FROM bench.extra") users, deferred capture" "$captured" "$plain" "without" "<= 1.5"
+# what that cannot go below: the transition table, and the partial profiles written
+sql -c "CREATE TABLE bench.noticed (LIKE bench.events);
+    CREATE FUNCTION bench.notice() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE TRIGGER noticed AFTER INSERT ON bench.noticed REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bench.notice()"
+noticed=$(seconds "COPY bench.noticed FROM '$scratch/extra.copy';")
+row "the same, a trigger with a transition table that does nothing" "$noticed" "$plain" "without" ""
+sql -c "CALL profiles.refresh('user')"
+sql -c "SET profiles.pending_limit = -1; COPY bench.captured FROM '$scratch/extra.copy'"
+sql -c "CREATE TABLE bench.partial AS TABLE profiles.user_pending; CREATE TABLE bench.written (LIKE bench.partial)"
+written=$(seconds "INSERT INTO bench.written TABLE bench.partial;")
+row "writing these partial profiles alone" "$written" "$plain" "COPY without" ""
+sql -c "CREATE TABLE bench.visits AS SELECT (jsonb_populate_record(e, jsonb_build_object('usr_id', 'user-' || n / 20, 'session_id', n / 20))).*
+    FROM (SELECT e, row_number() OVER () AS n FROM bench.extra e) s"
+sql -c "COPY bench.visits TO STDOUT" >"$scratch/visits.copy"
+chmod 644 "$scratch/visits.copy"
+plain=$(seconds "COPY bench.plain FROM '$scratch/visits.copy';")
+captured=$(seconds "COPY bench.captured FROM '$scratch/visits.copy';")
+row "COPY of 100,000 events of 5,000 users, one after the other" "$captured" "$plain" "without" "<= 1.5"
 
 # both are warmed up; both run twice, in turn
 for table in plain captured; do
@@ -150,14 +168,18 @@ rebuild=$(runs=1 seconds "CALL profiles.rebuild('user');")
 # no writer is to do what refresh is measured for
 sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.extra e LIMIT 10000"
 t=$(runs=1 seconds "CALL profiles.refresh('user');")
-row "refresh of 10,000 new events on $events" "$t" "$rebuild" rebuild "<= 0.01"
+row "refresh of 10,000 new events on $events, all with other attributes" "$t" "$rebuild" rebuild "<= 0.01"
+sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.extra e LIMIT 10000"
+again=$(runs=1 seconds "CALL profiles.refresh('user');")
+row "the same users again, with the same attributes" "$again" "$rebuild" rebuild "<= 0.01"
 # what it cannot go below: the same rows of a table with the same columns and indexes, written by one upsert
 sql -c "CREATE TABLE bench.flat AS TABLE profiles.user_profile; ALTER TABLE bench.flat ADD PRIMARY KEY (key); CREATE INDEX ON bench.flat (last_seen);
     CREATE TABLE bench.keys AS SELECT DISTINCT usr_id AS key FROM (SELECT usr_id FROM bench.extra LIMIT 10000) e"
 sql -c "VACUUM ANALYZE bench.flat"
 flat=$(seconds "INSERT INTO bench.flat AS f (key, last_seen) SELECT key, clock_timestamp() FROM bench.keys ORDER BY key ON CONFLICT (key) DO UPDATE SET last_seen = EXCLUDED.last_seen;")
 row "a plain upsert of the rows that refresh changes" "$flat" "$rebuild" rebuild ""
-row "refresh of 10,000 new events" "$t" "$flat" "that upsert" ""
+row "refresh, all with other attributes" "$t" "$flat" "that upsert" ""
+row "refresh, with the same attributes" "$again" "$flat" "that upsert" ""
 sql -c "SELECT count(*) || ' profiles differ from a fold from scratch' FROM profiles.verify('user')"
 
 # one jsonb column

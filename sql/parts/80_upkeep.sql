@@ -198,7 +198,9 @@ COMMENT ON FUNCTION profiles._fold_part(text) IS 'Internal: folds the events of 
 CREATE FUNCTION profiles._merge_pending(kind text, most integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET enable_nestloop = off
+    -- the size of what is taken is never known; one profile after the other is looked up in the order of keys
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
 AS $$
 DECLARE
     taken bigint;
@@ -232,9 +234,15 @@ BEGIN
             GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
             ON CONFLICT (source_id, kind, reason) DO UPDATE
             SET events = n.events + EXCLUDED.events, example = coalesce(n.example, EXCLUDED.example)
-        ), merged AS (
+        ), merged AS MATERIALIZED (
+            SELECT a.key, profiles.profile_union_agg(a.profile) AS profile FROM allowed a GROUP BY a.key ORDER BY a.key
+        ), updated AS (
+            UPDATE profiles.%2$I p SET profile = p.profile OPERATOR(profiles.||) m.profile
+            FROM merged m WHERE p.key = m.key AND profiles._adds(p.profile, m.profile)
+        ), inserted AS (
             INSERT INTO profiles.%2$I AS p (key, profile)
-            SELECT a.key, profiles.profile_union_agg(a.profile) FROM allowed a GROUP BY a.key ORDER BY a.key
+            SELECT m.key, m.profile FROM merged m
+            WHERE NOT EXISTS (SELECT FROM profiles.%2$I q WHERE q.key = m.key)
             ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile
             WHERE profiles._adds(p.profile, EXCLUDED.profile)
         )
