@@ -97,7 +97,7 @@ typedef struct VectorEntry
 {
 	int			start;			/* of its lexeme in the bytes */
 	int			len;
-	int			position;
+	int			position;		/* 0: none, for all entries of the lexeme */
 	int			weight;
 } VectorEntry;
 
@@ -134,6 +134,29 @@ add_bytes(VectorBuilder *b, const char *lexeme, int len, int position, int weigh
 	b->used += len;
 }
 
+/* A word of the name behind a mark, and its beginnings, without positions. */
+static void
+add_marked(VectorBuilder *b, const char *lexeme, int len, int position, int weight)
+{
+	char	   *marked = palloc(len + 2);
+	int			at = 0;
+
+	marked[0] = '=';
+	memcpy(marked + 1, lexeme, len);
+	add_bytes(b, marked, len + 1, position, weight);
+	for (int chars = 0; chars < BEGINNING_CHARS && at < len; chars++)
+	{
+		char		next;
+
+		at = Min(at + pg_mblen(lexeme + at), len);
+		next = marked[at + 1];
+		marked[at + 1] = '*';
+		add_bytes(b, marked, at + 2, 0, weight);
+		marked[at + 1] = next;
+	}
+	pfree(marked);
+}
+
 static void
 add_lexeme(VectorBuilder *b, const char *data, int len, int position, int weight)
 {
@@ -143,14 +166,7 @@ add_lexeme(VectorBuilder *b, const char *data, int len, int position, int weight
 		return;
 	add_bytes(b, lexeme, len, position, weight);
 	if (b->marked && weight == WEIGHT_NAME)
-	{
-		char	   *marked = palloc(len + 1);
-
-		marked[0] = '=';
-		memcpy(marked + 1, lexeme, len);
-		add_bytes(b, marked, len + 1, position, weight);
-		pfree(marked);
-	}
+		add_marked(b, lexeme, len, position, weight);
 }
 
 /* An atom; one of a script without spaces also from each of its syllables on. */
@@ -312,6 +328,7 @@ finish_vector(VectorBuilder *b, bool positions)
 	for (int i = 0; i < b->nentries;)
 	{
 		VectorEntry *first = &b->entries[i];
+		bool		haspos = positions && first->position > 0;
 		int			npos = 0;
 		int			last = 0;
 
@@ -323,7 +340,7 @@ finish_vector(VectorBuilder *b, bool positions)
 			last = b->entries[i].position;
 		}
 		size += first->len;
-		if (positions)
+		if (haspos)
 			size = SHORTALIGN(size) + sizeof(uint16) + npos * sizeof(WordEntryPos);
 		n++;
 	}
@@ -336,20 +353,21 @@ finish_vector(VectorBuilder *b, bool positions)
 	{
 		VectorEntry *first = &b->entries[i];
 		WordEntry  *entry = ARRPTR(result) + n;
+		bool		haspos = positions && first->position > 0;
 		int			npos = 0;
 		int			last = 0;
 
-		entry->haspos = positions;
+		entry->haspos = haspos;
 		entry->len = first->len;
 		entry->pos = at;
 		memcpy(data + at, b->bytes + first->start, first->len);
 		at += first->len;
-		if (positions)
+		if (haspos)
 			at = SHORTALIGN(at);
 		for (; i < b->nentries && b->entries[i].len == first->len &&
 			 memcmp(b->bytes + b->entries[i].start, b->bytes + first->start, first->len) == 0; i++)
 		{
-			if (positions && b->entries[i].position != last && npos < MAXNUMPOS)
+			if (haspos && b->entries[i].position != last && npos < MAXNUMPOS)
 			{
 				WordEntryPos *pos = (WordEntryPos *) (data + at + sizeof(uint16)) + npos++;
 
@@ -358,7 +376,7 @@ finish_vector(VectorBuilder *b, bool positions)
 			}
 			last = b->entries[i].position;
 		}
-		if (positions)
+		if (haspos)
 		{
 			*(uint16 *) (data + at) = npos;
 			at += sizeof(uint16) + npos * sizeof(WordEntryPos);

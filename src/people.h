@@ -11,6 +11,8 @@
  *		@host			the host of an address and each parent domain but the last
  *		=word			a word of the name once more, in what is stored for search: the
  *						index knows no weights, and many addresses share a word with few names
+ *		=wo*			what a word of the name begins with, up to three letters: to gather
+ *						all that begin so the index takes ten times as long
  *
  * No atom begins with <, = or @, so a prefix of words never has to pass by
  * addresses, of which there are as many as people.
@@ -21,6 +23,8 @@
 #include "lib/stringinfo.h"
 #include "tokenizer.h"
 #include "tsearch/ts_type.h"
+
+#define BEGINNING_CHARS	3		/* of a word of the name, that have a lexeme of their own */
 
 #define WEIGHT_NAME		3
 #define WEIGHT_LOCAL	2

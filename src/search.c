@@ -430,6 +430,9 @@ term_level(TSVector vector, const Term *term)
 	{
 		WordEntry  *entry = ARRPTR(vector) + i;
 
+		/* beginnings are for the index alone */
+		if (!entry->haspos && STRPTR(vector)[entry->pos] == '=')
+			continue;
 		if (!entry->haspos)
 			return LEVEL_ATTRIBUTE;
 		if (term->lexeme[0] == '<')
@@ -1089,13 +1092,24 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 	return best;
 }
 
+/* What things take, in about microseconds. */
+#define CHEAP			4000	/* no more is tried to do better */
+#define COST_POSTING	0.5		/* one who has a word, found in the index */
+#define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
+#define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
+#define COST_DATED		5		/* of that, to look up when */
+#define COST_WALKED		1.5
+#define COST_WALKED_TYPOS	3
+#define COST_WALKED_VECTORS	9
+#define DOUBT			2		/* so much longer a walk may be, since words depend on each other */
+
 /* What of a word goes into the index, and how many people that brings, about. */
 typedef struct IndexKey
 {
 	StringInfoData query;		/* empty: nobody can meet it */
 	double		people;
 	double		attributes;		/* of these, in attributes */
-	bool		exact;			/* no prefixes */
+	double		gathering;		/* what it costs to have the index gather them */
 } IndexKey;
 
 static void
@@ -1132,6 +1146,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		add_alternative(key, leaf, false);
 		key->people += frequency;
 	}
+	key->gathering = key->people * COST_POSTING;
 	if (where & IN_TYPOS)
 	{
 		/* the leaf that the fewest have, in whatever spelling */
@@ -1154,9 +1169,11 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		{
 			add_alternative(key, &word->leaves[best], false);
 			key->people += least;
+			key->gathering += word->people[best] * COST_POSTING_EXACT + (least - word->people[best]) * COST_POSTING;
 		}
 	}
 	key->people += key->attributes;
+	key->gathering += key->attributes * COST_POSTING;
 }
 
 static Datum
@@ -1177,22 +1194,6 @@ typedef struct IndexPlan
 	double		cost;
 	double		people;			/* who meet all words, if these don't depend on each other */
 } IndexPlan;
-
-/* What things take, in about microseconds. */
-#define CHEAP			4000	/* no more is tried to do better */
-#define COST_POSTING	0.6		/* one who has a word, found in the index */
-#define COST_POSTING_EXACT	0.06	/* the very word, which the index need not gather */
-#define COST_FETCHED	9		/* who meets what went into the index, and when that one was seen */
-#define COST_DATED		6		/* of that, to look up when */
-#define COST_WALKED		1.5
-#define COST_WALKED_VECTORS	9
-
-/* What it costs to gather those who have a word. */
-static double
-gathering(const IndexKey *key)
-{
-	return key->people * (key->exact ? COST_POSTING_EXACT : COST_POSTING);
-}
 
 /* Whoever has "james" has "ja", and need not be looked for twice. */
 static bool
@@ -1247,11 +1248,11 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 			break;
 		/* a further word has to spare more rows than it costs */
 		fewer = rows * Min(keys[rarest].people / total, 1);
-		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < gathering(&keys[rarest]))
+		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < keys[rarest].gathering)
 			break;
 		used[rarest] = true;
 		plan->words[plan->nwords++] = rarest;
-		plan->cost += gathering(&keys[rarest]);
+		plan->cost += keys[rarest].gathering;
 		rows = fewer;
 	}
 	plan->cost += rows * COST_FETCHED;
@@ -1277,6 +1278,13 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 		plan->attributes_only = true;
 		plan->cost = attributes * (COST_FETCHED + COST_POSTING);
 	}
+}
+
+/* How far a walk may have to go. */
+static double
+walking(Search *search, const SearchQuery *query, double people)
+{
+	return search->max * search->people / Max(people, 0.001) * (query->nwords > 1 ? DOUBT : 1);
 }
 
 static void
@@ -1337,63 +1345,10 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	}
 }
 
-/*
- * Who has all words in the name, by the index: whatever it begins with, if that is
- * affordable, else the very words.  Returns how many are still to be found that are
- * called so, about: 0 if all have been.
- */
-static double
-take_named(Search *search, const SearchQuery *query, Tier tier)
-{
-	IndexPlan	plan = {0};
-
-	for (int exact = 0; exact < 2; exact++)
-	{
-		IndexKey	keys[QUERY_MAX_WORDS];
-		double		walked;
-
-		for (int i = 0; i < query->nwords; i++)
-		{
-			const QueryWord *word = &query->words[i];
-
-			memset(&keys[i], 0, sizeof(IndexKey));
-			initStringInfo(&keys[i].query);
-			keys[i].exact = exact;
-			for (int j = 0; j < word->nterms; j++)
-			{
-				Term		marked = word->terms[j];
-
-				if (marked.lexeme[0] == '<' || marked.lexeme[0] == '@')
-					continue;
-				marked.lexeme = psprintf("=%s", marked.lexeme);
-				marked.len++;
-				add_alternative(&keys[i], &marked, exact);
-				keys[i].people += term_frequency(search, &marked, exact, NULL);
-			}
-			/* an address is no name */
-			if (keys[i].query.len == 0)
-				return 0;
-		}
-		plan_index(search, query, keys, IN_TERMS, &plan);
-		walked = search->max * search->people / Max(plan.people, 0.001) * COST_WALKED;
-		if (plan.cost <= CHEAP || (exact && plan.cost <= walked))
-		{
-			take_by_index(search, query, keys, &plan, IN_TERMS | IN_LEAVES, tier);
-			apply_filter(search);
-			return 0;
-		}
-	}
-	return plan.people;
-}
-
-/*
- * Have enough been found, all who are named so having been looked up, that nobody
- * else can rank before them?
- */
+/* Have enough been found who meet words at some levels only, all of these having been looked up? */
 static bool
-named_suffice(Search *search, const SearchQuery *query)
+named_suffice(Search *search, const SearchQuery *query, uint16 levels)
 {
-	uint16		best = 1 << LEVEL_EXACT;
 	int			n = 0;
 	candidates_iterator iterator;
 	Candidate  *candidate;
@@ -1407,10 +1362,84 @@ named_suffice(Search *search, const SearchQuery *query)
 	candidates_start_iterate(search->found, &iterator);
 	while (n < search->max && (candidate = candidates_iterate(search->found, &iterator)) != NULL)
 	{
-		if (!candidate->rejected && candidate->levels == best)
+		if (!candidate->rejected && (candidate->levels & ~levels) == 0)
 			n++;
 	}
 	return n >= search->max;
+}
+
+/*
+ * The lexemes that names with a term have in the index: the very word, or what begins
+ * with it.  Where these are many, those of its first letters, of which there is one.
+ */
+static void
+add_name(Search *search, IndexKey *key, const Term *term, bool exact)
+{
+	Term		lexeme = *term;
+	int			mark = term->lexeme[0] == '=' ? 1 : 0;
+	int			begins = pg_mbcharcliplen(term->lexeme + mark, term->len - mark, BEGINNING_CHARS);
+	double		people;
+
+	lexeme.lexeme = psprintf("=%.*s", term->len - mark, term->lexeme + mark);
+	lexeme.len = strlen(lexeme.lexeme);
+	lexeme.prefix = !exact;
+	people = term_frequency(search, &lexeme, exact, NULL);
+	if (!exact && (begins == lexeme.len - 1 || people > CHEAP))
+	{
+		lexeme.lexeme = psprintf("=%.*s*", begins, term->lexeme + mark);
+		lexeme.len = strlen(lexeme.lexeme);
+		lexeme.prefix = false;
+		people = term_frequency(search, &lexeme, true, NULL);
+	}
+	key->people += people;
+	key->gathering += people * (lexeme.prefix ? COST_POSTING : COST_POSTING_EXACT);
+	add_alternative(key, &lexeme, false);
+}
+
+/*
+ * Who has all words in the name, by the index: the very words, then what begins with
+ * them, as far as that is affordable.  Returns whether that is enough; exact becomes
+ * how many are called by the very words, about, or 0 if they have been found.
+ */
+static bool
+take_named(Search *search, const SearchQuery *query, Tier tier, double *exact)
+{
+	*exact = 0;
+	for (int begins = 0; begins < 2; begins++)
+	{
+		IndexPlan	plan = {0};
+		IndexKey	keys[QUERY_MAX_WORDS];
+
+		for (int i = 0; i < query->nwords; i++)
+		{
+			const QueryWord *word = &query->words[i];
+
+			memset(&keys[i], 0, sizeof(IndexKey));
+			initStringInfo(&keys[i].query);
+			for (int j = 0; j < word->nterms; j++)
+			{
+				if (word->terms[j].lexeme[0] != '<' && word->terms[j].lexeme[0] != '@')
+					add_name(search, &keys[i], &word->terms[j], !begins);
+			}
+			/* an address is no name */
+			if (keys[i].query.len == 0)
+				return false;
+		}
+		plan_index(search, query, keys, IN_TERMS, &plan);
+		if (plan.cost <= CHEAP ||
+			plan.cost <= walking(search, query, plan.people) * COST_WALKED)
+		{
+			take_by_index(search, query, keys, &plan, IN_TERMS | IN_LEAVES, tier);
+			apply_filter(search);
+			if (begins)
+				*exact = 0;
+			if (named_suffice(search, query, begins ? 1 << LEVEL_EXACT | 1 << LEVEL_PHRASE | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX : 1 << LEVEL_EXACT))
+				return true;
+		}
+		else if (!begins)
+			*exact = plan.people;
+	}
+	return false;
 }
 
 /* Walks over all profiles; returns whether it has seen all. */
@@ -1551,9 +1580,8 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 			return;
 	}
 	plan_index(search, query, keys, where, &plan);
-	/* how far a walk would have to go */
-	walk_rows = search->max * search->people / Max(plan.people * share, 0.001);
-	walked = where & IN_ATTRIBUTES ? COST_WALKED_VECTORS : COST_WALKED;
+	walk_rows = walking(search, query, plan.people * share);
+	walked = where & IN_ATTRIBUTES ? COST_WALKED_VECTORS : where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
 	elog(DEBUG1, "search: tier %d in %d: index %.0f us, walk %.0f us, about %.0f people", tier, where, plan.cost, walk_rows * walked, plan.people);
 	if (search->people <= search->few || plan.cost <= CHEAP)
 		take_by_index(search, query, keys, &plan, where, tier);
@@ -1561,12 +1589,8 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 		return;
 	else
 	{
-		if (where == (IN_TERMS | IN_LEAVES))
-		{
-			exact = take_named(search, query, tier);
-			if (exact == 0 && named_suffice(search, query))
-				return;
-		}
+		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact))
+			return;
 		if (plan.cost <= walk_rows * walked ||
 			!walk(search, query, where, tier, plan.cost / walked, exact))
 			take_by_index(search, query, keys, &plan, where, tier);

@@ -12,7 +12,7 @@ COMMENT ON FUNCTION profiles.people_tsquery(text) IS 'Query for vectors of peopl
 
 CREATE FUNCTION profiles._search_vector(name text, email text) RETURNS tsvector
     AS 'MODULE_PATHNAME', 'people_search_vector' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
-COMMENT ON FUNCTION profiles._search_vector(text, text) IS 'Internal: people_tsvector, with each word of the name once more behind a =, so that an index tells it from the same word in an address.';
+COMMENT ON FUNCTION profiles._search_vector(text, text) IS 'Internal: people_tsvector, with each word of the name once more behind a =, so that an index tells it from the same word in an address, and its first letters behind a = and before a *.';
 
 CREATE FUNCTION profiles._attribute_vector(VARIADIC attributes text[]) RETURNS tsvector
     AS 'MODULE_PATHNAME', 'people_attribute_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
@@ -416,8 +416,8 @@ BEGIN
             SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u
             -- who has several words that begin alike counts once
             UNION ALL
-            SELECT DISTINCT left(u.lexeme, n.n + CASE WHEN u.lexeme LIKE '=%%' THEN 1 ELSE 0 END) COLLATE "C" || '*', 1, 0
-            FROM unnest(s.search) u, generate_series(1, 3) AS n (n) WHERE u.lexeme !~ '^[<@]'
+            SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 1, 0
+            FROM unnest(s.search) u, generate_series(1, 3) AS n (n) WHERE u.lexeme !~ '^[<@=]'
             UNION ALL
             SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 0, 1 FROM unnest(s.attributes) u, generate_series(1, 3) AS n (n)) l
         GROUP BY l.word HAVING count(*) > 1
