@@ -169,6 +169,10 @@ update_now(int kind, int32 import, const Noted *todo)
 	/* what waits to be put in order is read by every search; many are put in order together */
 	(void) set_config_option("gin_pending_list_limit", many ? "65536" : "1024", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+	/* before anything is read */
+	if (SPI_execute(import == 0 ? psprintf("SELECT profiles._lock_imports('%s')", profiles_kinds[kind]) :
+					psprintf("SELECT profiles._lock_import_values(%d)", import), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not lock imported values");
 	update_keys("SELECT profiles._search_update($1, $2, $4)", kind, import, &todo->people, todo->any_gone);
 	update_keys(import == 0 ? "SELECT profiles._search_attributes($1, $2)" :
 				"SELECT profiles._search_attributes($1, profiles._import_profiles($3, $2))",

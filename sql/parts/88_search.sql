@@ -190,6 +190,38 @@ COMMENT ON FUNCTION profiles._ensure_search(text) IS 'Internal: makes what searc
 
 -- Locks what is searched of some keys: who else changes it is waited for, and
 -- seen by the next statement.
+-- A profile that a sync can't see yet, and values that who writes the profile can't
+-- see, would never come together. So who brings search up to date with profiles first
+-- takes a lock on the tables of imports that a sync waits for, and the other way round.
+CREATE FUNCTION profiles._lock_imports(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT profiles._import_table(i.id) AS side FROM profiles.import_config i
+             WHERE i.kind = _lock_imports.kind AND to_regclass(profiles._import_table(i.id)) IS NOT NULL
+             ORDER BY i.id
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN ROW EXCLUSIVE MODE', r.side);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._lock_imports(text) IS 'Internal: keeps changes of imported values out until the end of the transaction, for who brings search up to date with profiles.';
+
+CREATE FUNCTION profiles._lock_import_values(import_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    -- for a transaction that writes profiles; then the sync has failed, and is tried again
+    SET lock_timeout = '1min'
+AS $$
+BEGIN
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', profiles._import_table(import_id));
+END
+$$;
+COMMENT ON FUNCTION profiles._lock_import_values(integer) IS 'Internal: waits for those who bring search up to date with profiles, for who does with an import''s values.';
+
 CREATE FUNCTION profiles._lock_searched(kind text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -298,6 +330,9 @@ BEGIN
         SELECT array_agg(DISTINCT t.key) FILTER (WHERE t.people), array_agg(DISTINCT t.key) FILTER (WHERE NOT t.people)
         FROM taken t $query$, kind || '_search_due')
     INTO people, attributes USING batch;
+    IF people IS NOT NULL OR attributes IS NOT NULL THEN
+        PERFORM profiles._lock_imports(kind);
+    END IF;
     IF people IS NOT NULL THEN
         PERFORM profiles._search_update(kind, people, false);
     END IF;
@@ -338,8 +373,10 @@ AS $$
 DECLARE
     batch constant integer := 50000;
     kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
-    keys text[] := profiles._import_profiles(import_id, NULL);
+    keys text[];
 BEGIN
+    PERFORM profiles._lock_import_values(import_id);
+    keys := profiles._import_profiles(import_id, NULL);
     FOR n IN 0..(cardinality(keys) - 1) / batch LOOP
         PERFORM profiles._search_attributes(kind, keys[n * batch + 1 : (n + 1) * batch]);
     END LOOP;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh: fuzzes the tokenizer, from the committed corpus.
 #
-#   test/fuzz/run.sh [runs [jobs]]    about 30 seconds, or so many runs in each of so many processes
+#   test/fuzz/run.sh [runs [jobs]]    about 30 seconds, or so many runs in each of so many processes,
+#                                     and a twentieth of that with longer texts
 #
 # First a bug is put into a copy of the tokenizer, which must be found. Ends with a
 # non-zero status if it is not, or if anything is found in the tokenizer itself.
@@ -39,20 +40,28 @@ sed -n 's/^SUMMARY: /found: /p' "$scratch/broken.log"
 
 say "the tokenizer"
 build src/tokenizer.c "$scratch/fuzz"
+# fuzz name limits...
+fuzz() {
+    local name=$1
+    shift
+    as_user mkdir "$scratch/corpus$name"
+    as_user env ASAN_OPTIONS=malloc_context_size=1 "$scratch/fuzz" "$@" -dict=test/fuzz/tokenizer.dict -entropic=0 -reduce_inputs=0 -timeout=60 \
+        -print_final_stats=1 -artifact_prefix="$scratch/found/" "$scratch/corpus$name" test/fuzz/corpus >"$scratch/fuzz$name.log" 2>&1
+}
 if [ $# -ge 1 ]; then
-    limits="-runs=$1"
+    short="-runs=$1" long="-runs=$(($1 / 20))"
 else
-    limits='-max_total_time=30'
+    short='-max_total_time=25' long='-max_total_time=5'
 fi
 status=0
 pids=
 for job in $(seq "${2:-1}"); do
-    as_user mkdir "$scratch/corpus$job"
-    as_user env ASAN_OPTIONS=malloc_context_size=1 "$scratch/fuzz" $limits -seed="$job" -max_len=64 -entropic=0 -reduce_inputs=0 -timeout=60 -print_final_stats=1 -artifact_prefix="$scratch/found/" \
-        "$scratch/corpus$job" test/fuzz/corpus >"$scratch/fuzz$job.log" 2>&1 &
+    fuzz "$job" -max_len=64 "$short" -seed="$job" &
     pids="$pids $!"
 done
 for pid in $pids; do wait "$pid" || status=1; done
+# longer than what counts of an atom and of an address
+fuzz 0 -max_len=3000 "$long" -seed=1 || status=1
 grep -h -E '^(SUMMARY|not true|.*runtime error)|stat::(number_of_executed_units|average_exec_per_sec)' "$scratch"/fuzz[0-9]*.log || true
 for found in "$scratch"/found/*; do
     [ ! -e "$found" ] || [ $status = 0 ] || { echo "input:"; od -c "$found" | head -20; }
