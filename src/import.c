@@ -30,6 +30,7 @@
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "upkeep.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -306,8 +307,21 @@ struct ImportReceiver
 	void	   *put_to;
 	bool		one_per_key;	/* rows come ordered by key; the first counts */
 	text	   *key;			/* of the row before */
+	Datum	   *blocked;		/* keys that are not read, in order */
+	int			nblocked;
 	MemoryContext context;
 };
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	text	   *one = DatumGetTextPP(*(const Datum *) a);
+	text	   *other = DatumGetTextPP(*(const Datum *) b);
+	int			result = memcmp(VARDATA_ANY(one), VARDATA_ANY(other),
+								Min(VARSIZE_ANY_EXHDR(one), VARSIZE_ANY_EXHDR(other)));
+
+	return result != 0 ? result : (int) VARSIZE_ANY_EXHDR(one) - (int) VARSIZE_ANY_EXHDR(other);
+}
 
 static void
 import_startup(DestReceiver *self, int operation, TupleDesc tupdesc)
@@ -321,8 +335,11 @@ import_receive(TupleTableSlot *slot, DestReceiver *self)
 	Datum		key;
 	bool		isnull;
 
-	last_read.rows++;
 	key = slot_getattr(slot, 1, &isnull);
+	if (!isnull && receiver->nblocked > 0 &&
+		bsearch(&key, receiver->blocked, receiver->nblocked, sizeof(Datum), compare_keys) != NULL)
+		return true;
+	last_read.rows++;
 	if (isnull)
 	{
 		last_read.null_keys++;
@@ -383,7 +400,7 @@ run_reading_query(const char *sql, const char *source, DestReceiver *receiver)
 /*
  * Reads an import, as its adder, and puts its rows: key, then the attributes that
  * tupdesc names.  The first arguments of the function that is called are
- * (import_view regclass, on_duplicate text, lower_keys boolean).
+ * (import_view regclass, on_duplicate text, lower_keys boolean, blocked text[]).
  */
 static void
 read_import(FunctionCallInfo fcinfo, TupleDesc tupdesc, bool dry,
@@ -421,6 +438,9 @@ read_import(FunctionCallInfo fcinfo, TupleDesc tupdesc, bool dry,
 	receiver.put_to = put_to;
 	receiver.one_per_key = strcmp(on_duplicate, "error") != 0;
 	receiver.context = CurrentMemoryContext;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), TEXTOID, -1, false, TYPALIGN_INT,
+					  &receiver.blocked, NULL, &receiver.nblocked);
+	qsort(receiver.blocked, receiver.nblocked, sizeof(Datum), compare_keys);
 	memset(&last_read, 0, sizeof(last_read));
 	run_reading_query(sql, view_entry(targets, "source"), &receiver.pub);
 	profiles_become_caller(caller);
@@ -432,14 +452,14 @@ put_in_store(TupleTableSlot *slot, void *put_to)
 	tuplestore_puttupleslot(put_to, slot);
 }
 
-/* _read_import(import_view regclass, on_duplicate text, lower_keys boolean, dry boolean) */
+/* _read_import(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], dry boolean) */
 Datum
 profiles_read_import(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	read_import(fcinfo, rsinfo->setDesc, PG_GETARG_BOOL(3), put_in_store, rsinfo->setResult);
+	read_import(fcinfo, rsinfo->setDesc, PG_GETARG_BOOL(4), put_in_store, rsinfo->setResult);
 	return (Datum) 0;
 }
 
@@ -447,12 +467,19 @@ profiles_read_import(PG_FUNCTION_ARGS)
 static Relation
 open_import_table(FunctionCallInfo fcinfo, Oid relid, LOCKMODE mode)
 {
-	if (get_rel_namespace(relid) != get_func_namespace(fcinfo->flinfo->fn_oid) ||
-		get_rel_relkind(relid) != RELKIND_RELATION)
+	bool		ours = get_rel_namespace(relid) == get_func_namespace(fcinfo->flinfo->fn_oid) &&
+		get_rel_relkind(relid) == RELKIND_RELATION;
+	Relation	relation = ours ? table_open(relid, mode) : NULL;
+	TupleDesc	tupdesc = ours ? RelationGetDescr(relation) : NULL;
+
+	ours = ours && tupdesc->natts > 0 && TupleDescAttr(tupdesc, 0)->atttypid == TEXTOID;
+	for (int i = 0; ours && i < tupdesc->natts; i++)
+		ours = !TupleDescAttr(tupdesc, i)->attisdropped;
+	if (!ours)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("%s is not the table of an import", profiles_relation_text(relid))));
-	return table_open(relid, mode);
+	return relation;
 }
 
 /* ---------- loading ---------- */
@@ -505,7 +532,7 @@ put_in_load(TupleTableSlot *slot, void *put_to)
 }
 
 /*
- * _load_import(import_view regclass, on_duplicate text, lower_keys boolean, import_table regclass)
+ * _load_import(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], import_table regclass)
  *
  * Into a table that has neither index nor trigger to be served.
  */
@@ -514,7 +541,7 @@ profiles_load_import(PG_FUNCTION_ARGS)
 {
 	Load	   *load = palloc0(sizeof(Load));
 
-	load->relation = open_import_table(fcinfo, PG_GETARG_OID(3), RowExclusiveLock);
+	load->relation = open_import_table(fcinfo, PG_GETARG_OID(4), RowExclusiveLock);
 	if (RelationGetIndexList(load->relation) != NIL)
 		elog(ERROR, "the table of an import has its key already");
 	load->bulk = GetBulkInsertState();
@@ -848,6 +875,8 @@ scan_import_table(Diff *diff, Relation relation)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		slot_getallattrs(slot);
+		if (slot->tts_isnull[0])
+			elog(ERROR, "a key in the table of an import is NULL");
 		if (diff->parts == 1)
 			add_row(diff, slot->tts_values, slot->tts_isnull, &slot->tts_tid);
 		else
@@ -887,7 +916,7 @@ compare_parts(Diff *diff)
 }
 
 /*
- * _import_diff(import_view regclass, on_duplicate text, lower_keys boolean, import_table regclass)
+ * _import_diff(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], import_table regclass)
  *		-> rows (place tid, key text, attributes)
  */
 Datum
@@ -895,7 +924,7 @@ profiles_import_diff(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Diff	   *diff = palloc0(sizeof(Diff));
-	Relation	relation = open_import_table(fcinfo, PG_GETARG_OID(3), AccessShareLock);
+	Relation	relation = open_import_table(fcinfo, PG_GETARG_OID(4), AccessShareLock);
 	int			natts = RelationGetDescr(relation)->natts;
 	double		rows = Max(relation->rd_rel->reltuples, 0);
 	double		bytes;
@@ -904,8 +933,13 @@ profiles_import_diff(PG_FUNCTION_ARGS)
 	diff->desc = CreateTupleDescCopy(RelationGetDescr(relation));
 	diff->result = rsinfo->setResult;
 	diff->result_desc = rsinfo->setDesc;
-	if (diff->result_desc->natts != natts + 1)
-		elog(ERROR, "the rows of an import have other columns");
+	for (int i = 0; i <= natts; i++)
+	{
+		if (diff->result_desc->natts != natts + 1 ||
+			TupleDescAttr(diff->result_desc, i)->atttypid !=
+			(i == 0 ? TIDOID : TupleDescAttr(diff->desc, i - 1)->atttypid))
+			elog(ERROR, "the rows of an import have other columns");
+	}
 	diff->values = palloc0(sizeof(Datum) * (natts + 1));
 	diff->nulls = palloc0(sizeof(bool) * (natts + 1));
 	diff->slot = MakeSingleTupleTableSlot(diff->desc, &TTSOpsMinimalTuple);

@@ -676,7 +676,7 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'key and block must not be NULL';
     END IF;
     PERFORM profiles._lock_kind(kind);
-    PERFORM profiles._forget_attributes(kind, key);
+    PERFORM profiles._forget_attributes(kind, key, block);
     FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging', kind || '_search_due'] LOOP
         IF to_regclass(format('profiles.%I', place)) IS NOT NULL THEN
             EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;
@@ -698,7 +698,7 @@ COMMENT ON FUNCTION profiles._forget(oid, text, text, boolean) IS 'Internal: for
 
 CREATE FUNCTION profiles.forget(kind text, key text, block boolean DEFAULT false) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.forget(text, text, boolean) IS 'Erases all that is stored of a subject: its profile, what is kept and pending, its custom attributes that come by id, e-mail or name. Its events and rows of reference tables are not touched; block => true refuses them from now on, otherwise a rebuild folds them again. Waits for a running refresh or rebuild. Undo of block: unblock.';
+COMMENT ON FUNCTION profiles.forget(text, text, boolean) IS 'Erases all that is stored of a subject: its profile, what is kept and pending, its custom attributes that come by id, e-mail or name. Its events and rows of reference tables are not touched; block => true refuses them from now on, and what syncs would bring by its id; otherwise a rebuild or sync brings them back. Waits for a running refresh or rebuild. Undo of block: unblock.';
 
 CREATE FUNCTION profiles._unblock(caller oid, kind text, key text) RETURNS void
     LANGUAGE plpgsql

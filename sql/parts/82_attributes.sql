@@ -120,18 +120,18 @@ CREATE FUNCTION profiles._attribute_type(type oid) RETURNS regtype
     AS 'MODULE_PATHNAME', 'profiles_attribute_type' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION profiles._attribute_type(oid) IS 'Internal: type of a custom attribute whose source column has this type; NULL if it can''t be one.';
 
-CREATE FUNCTION profiles._read_import(import_view regclass, on_duplicate text, lower_keys boolean, dry boolean DEFAULT false) RETURNS SETOF record
+CREATE FUNCTION profiles._read_import(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], dry boolean DEFAULT false) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_read_import' LANGUAGE C STRICT ROWS 100000;
-COMMENT ON FUNCTION profiles._read_import(regclass, text, boolean, boolean) IS 'Internal: the rows of an import that have a key, read with the rights of its adder; columns are key and attributes, by name. on_duplicate first or last leaves one row per key. dry: plans the query only.';
+COMMENT ON FUNCTION profiles._read_import(regclass, text, boolean, text[], boolean) IS 'Internal: the rows of an import that have a key, read with the rights of its adder; columns are key and attributes, by name. on_duplicate first or last leaves one row per key; those whose key is blocked are not there. dry: plans the query only.';
 
-CREATE FUNCTION profiles._load_import(import_view regclass, on_duplicate text, lower_keys boolean, import_table regclass) RETURNS bigint
+CREATE FUNCTION profiles._load_import(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], import_table regclass) RETURNS bigint
     AS 'MODULE_PATHNAME', 'profiles_load_import' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._load_import(regclass, text, boolean, regclass) IS 'Internal: reads an import as _read_import does, straight into its table, which has no key and fires no triggers; how many rows.';
+COMMENT ON FUNCTION profiles._load_import(regclass, text, boolean, text[], regclass) IS 'Internal: reads an import as _read_import does, straight into its table, which has no key and fires no triggers; how many rows.';
 
 -- A function of its own so that the statement that writes expects few rows.
-CREATE FUNCTION profiles._import_diff(import_view regclass, on_duplicate text, lower_keys boolean, import_table regclass) RETURNS SETOF record
+CREATE FUNCTION profiles._import_diff(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], import_table regclass) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_import_diff' LANGUAGE C STRICT ROWS 100;
-COMMENT ON FUNCTION profiles._import_diff(regclass, text, boolean, regclass) IS 'Internal: how an import, read as _read_import does, differs from its table: the place of the row that is there, or NULL, and the key and values that are to be, or NULLs. In work_mem, else in parts.';
+COMMENT ON FUNCTION profiles._import_diff(regclass, text, boolean, text[], regclass) IS 'Internal: how an import, read as _read_import does, differs from its table: the place of the row that is there, or NULL, and the key and values that are to be, or NULLs. In work_mem, else in parts.';
 
 CREATE FUNCTION profiles._read_counts(OUT source_rows bigint, OUT null_keys bigint, OUT duplicate_keys bigint)
     AS 'MODULE_PATHNAME', 'profiles_read_counts' LANGUAGE C STRICT;
@@ -391,13 +391,21 @@ CREATE FUNCTION profiles.add_attributes(kind text, source regclass, source_key n
     AS 'MODULE_PATHNAME', 'profiles_define_as_owner' LANGUAGE C;
 COMMENT ON FUNCTION profiles.add_attributes(text, regclass, name, text, jsonb, text, interval, text, text) IS 'Adds columns of a reference table (table, view or foreign table) to users or accounts as custom attributes, and returns its name; CALL profiles.sync() then copies their values, and again whenever "every" has passed. kind: user or account. source_key: its column that is compared, as text, with profile_key, a column of users or accounts such as user_id or user_email (e-mails are compared in lower case). attributes: column to attribute''s name, null keeping the column''s; NULL takes all columns but the key and those of loaders. filter: condition over its row. on_duplicate: several rows of a key are an error, or the first or last by the expression order_by counts. The table is read with the rights of the caller, who needs SELECT on it. Undo: drop_attributes.';
 
+CREATE FUNCTION profiles._blocked_keys(kind text, profile_key text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT ARRAY(SELECT b.key FROM profiles.blocked b WHERE b.kind = _blocked_keys.kind AND _blocked_keys.profile_key = _blocked_keys.kind || '_id');
+END;
+COMMENT ON FUNCTION profiles._blocked_keys(text, text) IS 'Internal: the keys that an import does not read, since forget has blocked them.';
+
 -- What an import reads, as an item of a FROM clause called "s".
 CREATE FUNCTION profiles._import_rows(import profiles.import_config, dry boolean DEFAULT false) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('profiles._read_import(%L, %L, %L, %L) AS s (%s)', profiles._import_view(import.id), import.on_duplicate,
-                  profiles._lower_keys(import.profile_key), dry,
+    SELECT format('profiles._read_import(%L, %L, %L, profiles._blocked_keys(%L, %L), %L) AS s (%s)', profiles._import_view(import.id), import.on_duplicate,
+                  profiles._lower_keys(import.profile_key), import.kind, import.profile_key, dry,
                   string_agg(format('%I %s', a.attname, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum))
     FROM pg_attribute a
     WHERE a.attrelid = to_regclass(profiles._import_table(import.id)) AND a.attnum > 0 AND NOT a.attisdropped;
@@ -463,7 +471,8 @@ BEGIN
     BEGIN
         IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = side) THEN
             run.inserted := profiles._load_import(profiles._import_view(import.id)::regclass, import.on_duplicate,
-                                                  profiles._lower_keys(import.profile_key), side);
+                                                  profiles._lower_keys(import.profile_key),
+                                                  profiles._blocked_keys(import.kind, import.profile_key), side);
             run.updated := 0;
             run.deleted := 0;
             PERFORM profiles._make_key(import.id);
@@ -472,7 +481,7 @@ BEGIN
             END IF;
         ELSE
             EXECUTE format(
-                'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff(%5$L, $1, $2, %1$L) AS d (place tid, %2$s)), '
+                'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff(%5$L, $1, $2, $3, %1$L) AS d (place tid, %2$s)), '
                 'gone AS (DELETE FROM %1$s t USING diff d WHERE t.ctid = d.place AND d.key IS NULL RETURNING 1), '
                 'changed AS (UPDATE %1$s t SET %3$s FROM diff d WHERE t.ctid = d.place AND d.key IS NOT NULL RETURNING 1), '
                 'added AS (INSERT INTO %1$s SELECT d.key, %4$s FROM diff d WHERE d.place IS NULL ORDER BY d.key RETURNING 1) '
@@ -481,7 +490,7 @@ BEGIN
                 (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum) FROM pg_attribute a
                  WHERE a.attrelid = profiles._import_table(import.id)::regclass AND a.attnum > 0 AND NOT a.attisdropped),
                 profiles._import_list(import.id, '%s = d.%s'), profiles._import_list(import.id, 'd.%s'), profiles._import_view(import.id))
-            INTO run.deleted, run.updated, run.inserted USING import.on_duplicate, profiles._lower_keys(import.profile_key);
+            INTO run.deleted, run.updated, run.inserted USING import.on_duplicate, profiles._lower_keys(import.profile_key), profiles._blocked_keys(import.kind, import.profile_key);
         END IF;
         SELECT c.* INTO counts FROM profiles._read_counts() c;
         -- one row per key: what is there now is what was read
@@ -690,7 +699,7 @@ COMMENT ON FUNCTION profiles.drop_attributes(text, text) IS 'Removes the custom 
 
 -- forget
 
-CREATE FUNCTION profiles._forget_attributes(kind text, key text) RETURNS void
+CREATE FUNCTION profiles._forget_attributes(kind text, key text, block boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -720,14 +729,14 @@ BEGIN
         WHERE i.id = import.id AND (deleted > 0 OR strpos(i.message, format('"%s"', import_key)) > 0);
         UPDATE profiles.sync_run r SET message = replace(r.message, format('"%s"', import_key), '"..."')
         WHERE r.import_id = import.id AND strpos(r.message, format('"%s"', import_key)) > 0;
-        IF deleted > 0 THEN
+        IF deleted > 0 AND NOT (block AND import.profile_key = kind || '_id') THEN
             RAISE NOTICE 'custom attributes of % "%" come back with the next sync of %', kind, key, import.source
                 USING HINT = 'Delete them there, too.';
         END IF;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION profiles._forget_attributes(text, text) IS 'Internal: erases the custom attributes of a subject, as long as its profile is there.';
+COMMENT ON FUNCTION profiles._forget_attributes(text, text, boolean) IS 'Internal: erases the custom attributes of a subject, as long as its profile is there. block: syncs by id won''t bring them back.';
 
 -- Indexed attributes. An index over an attribute and last_seen needs both in one
 -- table, so what is indexed is copied beside the profiles. Two ways lead to the

@@ -176,7 +176,7 @@ SELECT count(*) FROM profiles.import_config;
 SELECT * FROM profiles.sync_runs;
 SELECT profiles.matched_keys(1);
 SELECT profiles.add_attributes('user', 'shop.salaries', 'uid', 'user_id');
-SELECT * FROM profiles._read_import(:'view', 'error', false) AS s (key text);
+SELECT * FROM profiles._read_import(:'view', 'error', false, '{}') AS s (key text);
 RESET ROLE;
 SET ROLE profiles_loader;
 SELECT profiles.matched_keys(1);

@@ -351,11 +351,18 @@ SELECT attr.stored('attr.persons', 'u4') AS person, attr.stored('attr.addresses'
        attr.stored('attr.persons', 'u3') AS other_person, attr.stored('attr.addresses', 'user6@example.org') AS other_address,
        attr.stored('attr.plans', 'p1') AS plan;
 SELECT attribute, rows FROM profiles.custom_attributes WHERE source IN ('attr.persons', 'attr.addresses') ORDER BY 1;
-DELETE FROM attr.persons WHERE id = 'u4';
+-- blocked: not read by its id; by the address nobody knows whose it is
 CALL profiles.sync('attr.persons');
-SELECT source_rows, inserted, updated, deleted, sqlstate FROM profiles.sync_runs LIMIT 1;
+CALL profiles.sync('attr.addresses');
+SELECT source, source_rows, inserted, updated, deleted, sqlstate FROM profiles.sync_runs LIMIT 2;
+SELECT profiles.drop_attributes('user', 'attr.persons');
+SELECT profiles.add_attributes('user', 'attr.persons', 'id', 'user_id');
+CALL profiles.sync('attr.persons');
+SELECT attr.stored('attr.persons', 'u4') AS person, attr.stored('attr.persons', 'u3') AS other_person;
 SELECT profiles.unblock('user', 'u4');
 CALL profiles.refresh();
+CALL profiles.sync('attr.persons');
+SELECT attr.stored('attr.persons', 'u4') AS person;
 SELECT profiles.drop_attributes('user', 'attr.persons');
 SELECT profiles.drop_attributes('user', 'attr.addresses');
 CALL profiles.sync('attr.crm');

@@ -229,11 +229,31 @@ SELECT count(d.filter) AS filters FROM pg_class c LEFT JOIN LATERAL profiles._se
 SET client_min_messages = warning;
 SELECT 'profiles.' || c.relname AS view FROM pg_class c
 WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'v' AND pg_get_viewdef(c.oid) LIKE '%lab.scores%' \gset
-SELECT * FROM profiles._read_import(:'view', 'last', false, false) AS s (key text, twice int);
-SELECT * FROM profiles._read_import(:'view', 'error', false, false) AS s (key int[], twice int);
-SELECT * FROM profiles._read_import(:'view', 'error', false, false) AS s (key text, twice text);
-SELECT * FROM profiles._read_import('web.events', 'error', false, false) AS s (key text);
-SELECT * FROM profiles._read_import('profiles.users', 'error', false, false) AS s (key text);
+SELECT * FROM profiles._read_import(:'view', 'last', false, '{}', false) AS s (key text, twice int);
+SELECT * FROM profiles._read_import(:'view', 'error', false, '{}', false) AS s (key int[], twice int);
+SELECT * FROM profiles._read_import(:'view', 'error', false, '{}', false) AS s (key text, twice text);
+SELECT * FROM profiles._read_import('web.events', 'error', false, '{}', false) AS s (key text);
+SELECT * FROM profiles._read_import('profiles.users', 'error', false, '{}', false) AS s (key text);
+SELECT replace(:'view', 'import_', 'attributes_') AS side \gset
+SELECT profiles._load_import(:'view', 'error', false, '{}', :'side');
+SELECT profiles._load_import(:'view', 'error', false, '{}', 'profiles.users');
+SELECT profiles._load_import(:'view', 'error', false, '{}', 'web.events');
+SELECT profiles._load_import(:'view', 'error', false, '{NULL}', :'side');
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{}', :'side') AS d (place int, key text, twice int);
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{}', :'side') AS d (place tid, key text, twice text);
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{}', :'side') AS d (place tid, key text);
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{NULL}', :'side') AS d (place tid, key text, twice int);
+SELECT * FROM profiles._import_diff('profiles.users', 'error', false, '{}', :'side') AS d (place tid, key text, twice int);
+CREATE TABLE profiles.odd_number AS SELECT 7 AS key, 1 AS twice;
+CREATE TABLE profiles.odd_null AS SELECT NULL::text AS key, 1 AS twice;
+CREATE TABLE profiles.odd_dropped AS SELECT 'a'::text AS key, 1 AS gone, 1 AS twice;
+ALTER TABLE profiles.odd_dropped DROP gone;
+SELECT profiles._load_import(:'view', 'error', false, '{}', 'profiles.odd_number');
+SELECT profiles._load_import(:'view', 'error', false, '{}', 'profiles.odd_dropped');
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{}', 'profiles.odd_number') AS d (place tid, key int, twice int);
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{}', 'profiles.odd_null') AS d (place tid, key text, twice int);
+SELECT * FROM profiles._import_diff(:'view', 'error', false, '{}', 'profiles.odd_dropped') AS d (place tid, key text, twice int);
+DROP TABLE profiles.odd_number, profiles.odd_null, profiles.odd_dropped;
 CREATE TABLE web.numbers (key int);
 CREATE TRIGGER noted AFTER INSERT ON web.numbers FOR EACH ROW EXECUTE FUNCTION profiles._note_searched('user');
 INSERT INTO web.numbers VALUES (7);

@@ -309,7 +309,7 @@ my %first = (
 		q{DROP VIEW loaded; CREATE VIEW loaded AS SELECT k, a::text AS load_a, 'word' || b AS load_b FROM base},
 		q{DROP VIEW loaded; CREATE VIEW loaded AS SELECT k, a + 0 * coalesce(checked(id), 0) AS load_a, 'word' || b AS load_b FROM base} ],
 	'duplicate key' => [ q{INSERT INTO base VALUES (99, 'u7', 1, 'b')}, 'DELETE FROM base WHERE id = 99' ],
-	'search fails'  => [ q{INSERT INTO trap VALUES ('search INSERT', 5)}, 'DELETE FROM trap' ],
+	'search fails'  => [ q{INSERT INTO trap VALUES ('search INSERT', 5), ('search UPDATE', 5)}, 'DELETE FROM trap' ],
 	'record fails'  => [ q{INSERT INTO trap VALUES ('record INSERT', 1)}, 'DELETE FROM trap' ]);
 foreach my $failure (sort keys %first)
 {
