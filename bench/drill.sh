@@ -17,7 +17,7 @@ start_cluster C shared_buffers=2GB work_mem=256MB maintenance_work_mem=1GB fsync
 calls=("user_sessions(k)" "user_pages(k)" "user_actions(k)" "user_frustrations(k)" "session_events(s)"
     "account_sessions(a)" "account_pages(a)" "account_actions(a)" "account_users(a)" "one user's page: pages, actions, sessions, frustrations")
 
-# Milliseconds of a call: the median over 20 subjects of the fastest of ten calls
+# Milliseconds of a call: the median over 20 subjects of the fastest of thirty calls
 # each, so that plans are kept, pages are in memory, and other work disturbs little.
 measure() {
     local db=$1 call=$2
@@ -39,7 +39,7 @@ DECLARE
 BEGIN
     FOR k, a, s IN SELECT p.usr_id, p.account_id, p.session_id FROM bench.picked p LOOP
         ms := NULL;
-        FOR i IN 1..10 LOOP
+        FOR i IN 1..30 LOOP
             begun := clock_timestamp();
             PERFORM $call;
             ms := least(ms, extract(epoch FROM clock_timestamp() - begun) * 1000);
