@@ -109,6 +109,22 @@ COMMENT ON COLUMN profiles.due.source_id IS 'The source that is the reason, if o
 COMMENT ON COLUMN profiles.due.reason IS 'added, altered, dropped, truncated, detached, partition gone, rebuild.';
 COMMENT ON COLUMN profiles.due.since IS 'Since when.';
 
+-- The views events and sessions go with any table that they read when it is dropped
+-- with CASCADE, and their grants with them; they come back with these.
+CREATE TABLE profiles.view_grant (
+    view text NOT NULL,
+    column_name text,
+    grantee text,
+    privilege text NOT NULL,
+    grantable boolean NOT NULL
+);
+COMMENT ON TABLE profiles.view_grant IS 'Grants on events and sessions, as the last refresh, rebuild or change of a source saw them.';
+COMMENT ON COLUMN profiles.view_grant.view IS 'events or sessions.';
+COMMENT ON COLUMN profiles.view_grant.column_name IS 'The column, if the grant is on one.';
+COMMENT ON COLUMN profiles.view_grant.grantee IS 'Role that has the privilege; NULL: PUBLIC.';
+COMMENT ON COLUMN profiles.view_grant.privilege IS 'SELECT and so on.';
+COMMENT ON COLUMN profiles.view_grant.grantable IS 'May the role grant it on?';
+
 CREATE TABLE profiles.blocked (
     kind text NOT NULL CHECK (kind IN ('user', 'account')),
     key text NOT NULL,
@@ -154,9 +170,11 @@ ALTER TABLE profiles.source_count OWNER TO @extowner@;
 ALTER TABLE profiles.kept OWNER TO @extowner@;
 ALTER TABLE profiles.due OWNER TO @extowner@;
 ALTER TABLE profiles.blocked OWNER TO @extowner@;
+ALTER TABLE profiles.view_grant OWNER TO @extowner@;
 ALTER TABLE profiles.upkeep OWNER TO @extowner@;
 
 SELECT pg_extension_config_dump('profiles.source_config', '');
+SELECT pg_extension_config_dump('profiles.view_grant', '');
 SELECT pg_extension_config_dump('profiles.source_config_id_seq', '');
 SELECT pg_extension_config_dump('profiles.source_part', '');
 SELECT pg_extension_config_dump('profiles.source_count', '');

@@ -519,6 +519,7 @@ BEGIN
     DELETE FROM profiles.import_config;
     DELETE FROM profiles.sync_run;
     DELETE FROM profiles.source_config;
+    DELETE FROM profiles.view_grant;
     DELETE FROM profiles.upkeep;
     DELETE FROM profiles.user_pending;
     DELETE FROM profiles.account_pending;

@@ -559,6 +559,7 @@ BEGIN
     END IF;
     PERFORM profiles._check_kind(kind);
     PERFORM profiles._note_parts(true);
+    PERFORM profiles._keep_events();
     PERFORM profiles._rebuild_begin(kind);
     RETURN true;
 END
@@ -583,6 +584,7 @@ BEGIN
 
     PERFORM profiles._check_kind(kind);
     PERFORM profiles._note_parts(true);
+    PERFORM profiles._keep_events();
     IF since IS NOT NULL THEN
         FOR c IN SELECT s.id FROM profiles.source_config s ORDER BY s.id LOOP
             EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '

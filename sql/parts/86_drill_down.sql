@@ -324,6 +324,76 @@ END
 $$;
 COMMENT ON FUNCTION profiles._make_events_view(profiles.source_config, text[], text[]) IS 'Internal: makes the view of a source''s events, and says why it can''t be shown, if so.';
 
+-- Keeps the grants on events and sessions for the time after CASCADE.
+CREATE FUNCTION profiles._keep_grants() RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH there AS (
+        SELECT c.relname::text AS view, acl.column_name, r.rolname::text AS grantee, g.privilege_type AS privilege, bool_or(g.is_grantable) AS grantable
+        FROM pg_class c
+        CROSS JOIN LATERAL (SELECT NULL::text AS column_name, c.relacl AS acl
+                            UNION ALL
+                            SELECT a.attname, a.attacl FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) acl
+        CROSS JOIN LATERAL aclexplode(acl.acl) g
+        LEFT JOIN pg_roles r ON r.oid = g.grantee
+        WHERE c.oid IN (to_regclass('profiles.events'), to_regclass('profiles.sessions'))
+          AND g.grantee <> c.relowner AND (g.grantee = 0 OR r.oid IS NOT NULL)
+        GROUP BY 1, 2, 3, 4
+    ), gone AS (
+        DELETE FROM profiles.view_grant v
+        WHERE to_regclass('profiles.' || v.view) IS NOT NULL
+          AND NOT EXISTS (SELECT FROM there t
+                          WHERE (t.view, t.column_name, t.grantee, t.privilege, t.grantable)
+                                IS NOT DISTINCT FROM (v.view, v.column_name, v.grantee, v.privilege, v.grantable))
+    )
+    INSERT INTO profiles.view_grant (view, column_name, grantee, privilege, grantable)
+    SELECT t.* FROM there t
+    EXCEPT
+    SELECT v.* FROM profiles.view_grant v;
+END;
+COMMENT ON FUNCTION profiles._keep_grants() IS 'Internal: notes the grants on events and sessions.';
+
+CREATE FUNCTION profiles._restore_grants(view text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN
+        SELECT v.* FROM profiles.view_grant v
+        WHERE v.view = _restore_grants.view
+          AND (v.grantee IS NULL OR EXISTS (SELECT FROM pg_roles o WHERE o.rolname = v.grantee))
+          AND (v.column_name IS NULL OR EXISTS (SELECT FROM pg_attribute a
+                                                WHERE a.attrelid = to_regclass('profiles.' || v.view) AND a.attname = v.column_name))
+    LOOP
+        EXECUTE format('GRANT %s%s ON profiles.%I TO %s%s', r.privilege, CASE WHEN r.column_name IS NOT NULL THEN format(' (%I)', r.column_name) END,
+                       r.view, coalesce(quote_ident(r.grantee), 'PUBLIC'), CASE WHEN r.grantable THEN ' WITH GRANT OPTION' END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._restore_grants(text) IS 'Internal: grants what was granted on a view that is made anew.';
+
+-- What is not needed to fold events must not keep anybody from it.
+CREATE FUNCTION profiles._keep_events() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regclass('profiles.events') IS NULL AND EXISTS (SELECT FROM profiles.source_config) THEN
+        BEGIN
+            PERFORM profiles._replace_events(NULL);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'could not make profiles.events anew: %', sqlerrm USING ERRCODE = sqlstate;
+        END;
+    ELSE
+        PERFORM profiles._keep_grants();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._keep_events() IS 'Internal: notes the grants on events and sessions, or makes these views anew if CASCADE has taken them.';
+
 -- events and sessions over the sources that there are. Says why the source that
 -- is added or altered is not among them, if it is not.
 CREATE FUNCTION profiles._replace_events(changed integer) RETURNS void
@@ -360,6 +430,7 @@ BEGIN
 
     -- readers lock events before what it is made of
     PERFORM profiles._lock_relations('profiles.events'::text || ARRAY(SELECT profiles._events_view(c.id) FROM profiles.source_config c ORDER BY c.id), briefly => true);
+    PERFORM profiles._keep_grants();
     -- CASCADE has taken events, but not all that it was made of
     IF relation IS NULL THEN
         PERFORM profiles._ddl(format('DROP VIEW %s', c.oid::regclass)) FROM pg_class c
@@ -398,8 +469,12 @@ BEGIN
             EXECUTE format('COMMENT ON COLUMN profiles.events.%I IS %L', r.name, r.description);
         END LOOP;
     END IF;
+    IF relation IS NULL THEN
+        PERFORM profiles._restore_grants('events');
+    END IF;
     IF to_regclass('profiles.sessions') IS NULL THEN
         PERFORM profiles._make_sessions_view();
+        PERFORM profiles._restore_grants('sessions');
     END IF;
     -- views of sources that went, or may not be shown
     FOR r IN
@@ -475,7 +550,7 @@ BEGIN
     IF to_regclass('profiles.events') IS NULL THEN
         RAISE undefined_table USING
             MESSAGE = 'there are no events',
-            HINT = 'Add a source with profiles.add_source(). If CASCADE has dropped the view with a table of events, profiles.drop_source() makes it anew.';
+            HINT = 'Add a source with profiles.add_source(). If CASCADE has dropped the view with a table of events, CALL profiles.refresh() makes it anew.';
     END IF;
     FOR r IN
         SELECT i.relation, string_agg(i.purpose, ', ' ORDER BY i.purpose) AS purposes

@@ -299,9 +299,41 @@ WHERE attrelid IN ('profiles.events'::regclass, 'profiles.sessions'::regclass) A
 -- altered, then gone, and all gone
 SELECT profiles.alter_source('web.more', mapping => '{"utm.source": "upper(utm)", "secs": null, "session": "utm"}');
 SELECT utm_source, secs, has_sessions FROM profiles.events WHERE source = 'web.more' ORDER BY seen_at;
+CREATE ROLE regress_profiles_chart;
+CREATE ROLE "regress_profiles Odd";
+CREATE ROLE regress_profiles_late;
+GRANT SELECT ON profiles.events, profiles.sessions TO regress_profiles_chart;
+GRANT SELECT ON profiles.sessions TO "regress_profiles Odd" WITH GRANT OPTION;
+GRANT SELECT (page, seen_at) ON profiles.events TO "regress_profiles Odd";
+GRANT SELECT ON profiles.events TO PUBLIC, regress_profiles_late;
+CREATE VIEW web.granted AS
+SELECT c.relname AS view, a.attname AS of, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS grantee, g.privilege_type, g.is_grantable
+FROM pg_class c, LATERAL (SELECT NULL::name AS attname, c.relacl AS acl UNION ALL
+                          SELECT attname, attacl FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0) a, aclexplode(a.acl) g
+WHERE c.relname IN ('events', 'sessions') AND c.relnamespace = 'profiles'::regnamespace AND g.grantee <> c.relowner;
+CALL profiles.refresh();
+REVOKE SELECT ON profiles.events FROM PUBLIC;
+CALL profiles.refresh();
+CREATE TABLE web.granted_before AS TABLE web.granted;
 DROP TABLE web.more CASCADE;
-SELECT to_regclass('profiles.events') IS NULL AS gone, to_regclass('web.report') IS NULL AS report_gone;
+SELECT to_regclass('profiles.events') IS NULL AS gone, to_regclass('web.report') IS NULL AS report_gone, (SELECT count(*) FROM web.granted) AS granted;
+-- a refresh makes the views anew, with the grants to those who are there still
+DROP ROLE regress_profiles_late;
+CALL profiles.refresh();
+SELECT DISTINCT source FROM profiles.events;
+SELECT * FROM web.granted ORDER BY view, of NULLS FIRST, grantee COLLATE "C";
+SELECT count(*) AS before FROM web.granted_before WHERE grantee <> 'PUBLIC';
+SELECT count(*) AS without_comment FROM pg_attribute
+WHERE attrelid IN ('profiles.events'::regclass, 'profiles.sessions'::regclass) AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL;
+-- so does a call that changes a source
+DROP VIEW profiles.events CASCADE;
 SELECT profiles.drop_source('web.more');
+SELECT count(*) AS again FROM web.granted;
+REVOKE ALL ON profiles.events, profiles.sessions FROM regress_profiles_chart, "regress_profiles Odd";
+REVOKE SELECT (page, seen_at) ON profiles.events FROM "regress_profiles Odd";
+CALL profiles.refresh();
+SELECT count(*) AS noted FROM profiles.view_grant;
+DROP ROLE regress_profiles_chart, "regress_profiles Odd";
 SELECT DISTINCT source FROM profiles.events;
 SELECT count(*) = 54 AS sessions FROM profiles.sessions;
 SELECT profiles.drop_source('web.sent');
