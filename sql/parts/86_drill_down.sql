@@ -784,17 +784,25 @@ DECLARE
     found bigint;
     sessions text[];
     users text[];
+    loose boolean;
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'account', 'session']);
     WHILE wanted > 0 LOOP
-        SELECT coalesce(array_agg(DISTINCT e.row_user_id), '{}'), CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
-          INTO users, low
-          FROM (SELECT e.row_user_id, e.row_seen_at
+        SELECT coalesce(array_agg(DISTINCT e.row_user_id), '{}'), coalesce(array_agg(DISTINCT e.row_session_id), '{}'),
+               coalesce(bool_or(e.row_session_id IS NULL AND e.has_sessions), false),
+               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
+          INTO users, sessions, loose, low
+          FROM (SELECT e.row_user_id, e.row_session_id, e.has_sessions, e.row_seen_at
                 FROM profiles.events e
                 WHERE e.account_id = account_users.account_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'
                 ORDER BY e.seen_at DESC LIMIT size) e;
-        sessions := ARRAY(SELECT DISTINCT e.row_session_id FROM profiles.events e
-                          WHERE e.user_id = ANY (users) AND e.account_id = account_users.account_id);
+        -- all of these users' events in the account, if those were not all
+        IF low > '-infinity' OR high < 'infinity' THEN
+            SELECT coalesce(array_agg(DISTINCT e.row_session_id), '{}'), coalesce(bool_or(e.row_session_id IS NULL AND e.has_sessions), false)
+              INTO sessions, loose
+              FROM profiles.events e
+             WHERE e.user_id = ANY (users) AND e.account_id = account_users.account_id;
+        END IF;
         RETURN QUERY
             SELECT u.user_id, u.user_name, u.user_email, u.first_seen, u.last_seen
             FROM (SELECT e.user_id,
@@ -816,7 +824,8 @@ BEGIN
 END
 $body$$sql$,
         profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)')
-            || ' UNION ALL ' || profiles._mapped_sessions('e.row_session_id', 'e.row_session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users)')
+            || ' UNION ALL ' || profiles._mapped_sessions('e.row_session_id',
+                'loose AND e.row_session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users) AND e.account_id = account_users.account_id')
             || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)')));
 END
 $make$;
