@@ -1094,6 +1094,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 
 /* What things take, in about microseconds. */
 #define CHEAP			4000	/* no more is tried to do better */
+#define AFFORDABLE		20000	/* to have names before addresses */
 #define COST_POSTING	0.5		/* one who has a word, found in the index */
 #define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
 #define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
@@ -1397,49 +1398,60 @@ add_name(Search *search, IndexKey *key, const Term *term, bool exact)
 }
 
 /*
- * Who has all words in the name, by the index: the very words, then what begins with
- * them, as far as that is affordable.  Returns whether that is enough; exact becomes
- * how many are called by the very words, about, or 0 if they have been found.
+ * Who has all words in the name, the very words or what begins with them, by the
+ * index if that costs no more than a walk to them, or than most.  Returns whether it
+ * was asked; people becomes how many that are, about, or 0 if none are left to find.
  */
 static bool
-take_named(Search *search, const SearchQuery *query, Tier tier, double *exact)
+take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, double most, double *people)
 {
-	*exact = 0;
-	for (int begins = 0; begins < 2; begins++)
+	IndexPlan	plan = {0};
+	IndexKey	keys[QUERY_MAX_WORDS];
+
+	*people = 0;
+	for (int i = 0; i < query->nwords; i++)
 	{
-		IndexPlan	plan = {0};
-		IndexKey	keys[QUERY_MAX_WORDS];
+		const QueryWord *word = &query->words[i];
 
-		for (int i = 0; i < query->nwords; i++)
+		memset(&keys[i], 0, sizeof(IndexKey));
+		initStringInfo(&keys[i].query);
+		for (int j = 0; j < word->nterms; j++)
 		{
-			const QueryWord *word = &query->words[i];
-
-			memset(&keys[i], 0, sizeof(IndexKey));
-			initStringInfo(&keys[i].query);
-			for (int j = 0; j < word->nterms; j++)
-			{
-				if (word->terms[j].lexeme[0] != '<' && word->terms[j].lexeme[0] != '@')
-					add_name(search, &keys[i], &word->terms[j], !begins);
-			}
-			/* an address is no name */
-			if (keys[i].query.len == 0)
-				return false;
+			if (word->terms[j].lexeme[0] != '<' && word->terms[j].lexeme[0] != '@')
+				add_name(search, &keys[i], &word->terms[j], !begins);
 		}
-		plan_index(search, query, keys, IN_TERMS, &plan);
-		if (plan.cost <= CHEAP ||
-			plan.cost <= walking(search, query, plan.people) * COST_WALKED)
-		{
-			take_by_index(search, query, keys, &plan, IN_TERMS | IN_LEAVES, tier);
-			apply_filter(search);
-			if (begins)
-				*exact = 0;
-			if (named_suffice(search, query, begins ? 1 << LEVEL_EXACT | 1 << LEVEL_PHRASE | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX : 1 << LEVEL_EXACT))
-				return true;
-		}
-		else if (!begins)
-			*exact = plan.people;
+		/* an address is no name */
+		if (keys[i].query.len == 0)
+			return false;
 	}
-	return false;
+	plan_index(search, query, keys, IN_TERMS, &plan);
+	if (plan.cost > Max(most, walking(search, query, plan.people) * COST_WALKED))
+	{
+		*people = plan.people;
+		return false;
+	}
+	take_by_index(search, query, keys, &plan, IN_TERMS | IN_LEAVES, tier);
+	apply_filter(search);
+	return true;
+}
+
+#define NAME_LEVELS (1 << LEVEL_EXACT | 1 << LEVEL_PHRASE | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX)
+
+/*
+ * Who has all words in the name: the very words, then what begins with them, as far
+ * as that is affordable.  Returns whether that is enough; exact and beginning become how
+ * many are still to be found that are called so, about.
+ */
+static bool
+take_named(Search *search, const SearchQuery *query, Tier tier, double *exact, double *beginning)
+{
+	*beginning = 0;
+	if (take_names(search, query, tier, false, CHEAP, exact) && named_suffice(search, query, 1 << LEVEL_EXACT))
+		return true;
+	if (!take_names(search, query, tier, true, CHEAP, beginning))
+		return false;
+	*exact = 0;
+	return named_suffice(search, query, NAME_LEVELS);
 }
 
 /* Walks over all profiles; returns whether it has seen all. */
@@ -1520,12 +1532,13 @@ walk_filtered(Taking *taking)
 
 /*
  * Newest first.  Returns whether it found enough, or has seen all; instead is how
- * many profiles take as long as the index, and exact how many are called by the very
- * words, about, or 0 if these have been found already.  It ends when enough are found that
- * nobody can rank before, or enough of any rank after a while.
+ * many profiles take as long as the index, and exact and beginning how many are called
+ * by the very words or what begins with them, about, or 0 if these have been found already.
+ * It ends when enough are found that nobody can rank before, or enough of any rank after
+ * as many as should have so many names among them.
  */
 static bool
-walk(Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact)
+walk(Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact, double beginning)
 {
 	Taking		taking;
 	bool		all = false;
@@ -1541,6 +1554,8 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, double inst
 		taking.least = Max(taking.least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
 	else
 		taking.good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
+	if (beginning > 0)
+		taking.least = Max(taking.least, (int) Min(search->max * search->people / beginning, WALK_MOST));
 	if (tier != TIER_WORDS)
 		taking.good = ~0;
 	for (int i = 0; i < query->nwords; i++)
@@ -1563,6 +1578,7 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 	IndexKey	keys[QUERY_MAX_WORDS];
 	IndexPlan	plan;
 	double		exact = 0;
+	double		beginning = 0;
 	double		walk_rows;
 	double		walked;
 	double		share = search->filter == NULL ? 1 : search->filter_share;
@@ -1589,11 +1605,14 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 		return;
 	else
 	{
-		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact))
+		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact, &beginning))
 			return;
 		if (plan.cost <= walk_rows * walked ||
-			!walk(search, query, where, tier, plan.cost / walked, exact))
+			!walk(search, query, where, tier, plan.cost / walked, exact, beginning))
 			take_by_index(search, query, keys, &plan, where, tier);
+		/* names that were seen long ago, if others only have the words in their address */
+		else if (beginning > 0 && !named_suffice(search, query, NAME_LEVELS))
+			take_names(search, query, tier, true, AFFORDABLE, &beginning);
 	}
 	apply_filter(search);
 }

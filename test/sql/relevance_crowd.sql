@@ -37,6 +37,8 @@ SELECT 'fill' || n, CASE WHEN n % 50 > 0 THEN f.name || ' ' || s.name END,
 FROM parts, generate_series(0, 19999) n
 CROSS JOIN LATERAL (SELECT first[1 + (n * 31 + n / 54) % 54] AS name) f
 JOIN surname s ON s.k = n * 7919::bigint % 5003;
+-- two thousand of one name, none of whom has been seen as recently as thousands of @bulkmail.test
+INSERT INTO person SELECT 'bulk' || n, 'Xena Bulkmann', format('x%s@corp.example', n), 400 + n / 100.0, 'Graz', 'AT', 'free' FROM generate_series(1, 2000) n;
 
 CREATE TABLE crowd_events (ts timestamptz, user_id text, user_name text, user_email text, city text, country text, plan text, account_id text, account_name text);
 INSERT INTO crowd_events SELECT timestamptz '2024-11-22 10:00Z' - days * interval '1 day', id, name, email, city, country, plan, account_id, account_name FROM person;
@@ -88,6 +90,9 @@ SELECT a.number, a.id, a.matched, a.rank
 FROM (SELECT a.*, lag(a.rank) OVER w AS rank_before, count(*) OVER (PARTITION BY a.number, a.id) AS times FROM answer a WINDOW w AS (PARTITION BY a.number ORDER BY a.position)) a
 WHERE a.rank > a.rank_before OR a.times > 1 OR coalesce(a.matched, '') = ''
 ORDER BY a.number, a.position;
+
+-- whose name begins with it comes before whose address does, however long ago
+SELECT count(*) FROM profiles.search_users('bulkm') WHERE user_name LIKE '% Bulkm%';
 
 SELECT profiles.drop_segment('northern');
 SELECT profiles.uninstall();
