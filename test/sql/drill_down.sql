@@ -412,6 +412,10 @@ SELECT c.relname AS readable FROM pg_class c JOIN pg_rewrite w ON w.ev_class = '
 JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
 WHERE c.oid <> 'profiles.events'::regclass AND c.relowner <> (SELECT relowner FROM pg_class WHERE oid = 'profiles.events'::regclass);
 SELECT profiles.drop_source('lab.events'), profiles.drop_source('lab.view');
+-- nor can the owner of a view under one that somebody with the owner's rights adds
+CREATE VIEW web.over AS SELECT user_id, ts FROM lab.view;
+SELECT profiles.add_source('web.over', capture => 'none');
+DROP VIEW web.over;
 
 --
 -- Indexes
