@@ -199,6 +199,8 @@ plain=$(runs=1 seconds "SELECT count(s) FROM (SELECT usr_id, min(ts), max(ts), (
           event #>> '{application,id}' AS application, event #>> '{geo,country_iso_code}' AS country, event #>> '{geo,country_subdivision}' AS region, event #>> '{geo,city}' AS city,
           event #>> '{device,type}' AS device_type, event #>> '{os,name}' AS os_name, event #>> '{os,version}' AS os_version, event #>> '{browser,name}' AS browser_name, event #>> '{browser,version}' AS browser_version
           FROM bench.rum OFFSET 0) e GROUP BY 1 OFFSET 0) s;")
+t=$(runs=1 seconds "SELECT count(*) FROM profiles.source_config c, profiles._fold(to_regclass(profiles._source_view(c.id)), 'user') f WHERE c.source = 'bench.rum';")
+row "fold of one jsonb column of $((events / 5)) RUM events" "$t" "$plain" "->> and array_agg" ""
 t=$(runs=1 seconds "CALL profiles.rebuild('user');")
 row "rebuild from one jsonb column of $((events / 5)) RUM events" "$t" "$plain" "->> and array_agg" "<= 0.25"
 echo

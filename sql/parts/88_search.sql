@@ -244,6 +244,9 @@ COMMENT ON FUNCTION profiles._attributes_expression(text) IS 'Internal: the vect
 CREATE FUNCTION profiles._search_update(kind text, keys text[], any_gone boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    -- not as for the statement whose trigger calls this
+    SET enable_hashjoin = on
+    SET enable_mergejoin = on
 AS $$
 DECLARE
     search text := kind || '_search';
@@ -285,6 +288,9 @@ COMMENT ON FUNCTION profiles._search_update(text, text[], boolean) IS 'Internal:
 CREATE FUNCTION profiles._search_attributes(kind text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    -- not as for the statement whose trigger calls this
+    SET enable_hashjoin = on
+    SET enable_mergejoin = on
 AS $$
 BEGIN
     PERFORM profiles._lock_searched(kind, keys);
