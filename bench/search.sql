@@ -33,8 +33,9 @@ INSERT INTO bench.query (class, query) SELECT '1 accents left out', lower(transl
 INSERT INTO bench.query (class, query, filter) VALUES
     ('8 adversarial', 'gmail yahoo', NULL), ('8 adversarial', 'james mary', NULL), ('8 adversarial', 'a b c', NULL), ('8 adversarial', 'chrome firefox', NULL),
     ('8 adversarial', 'com example', NULL), ('8 adversarial', 'j w gmail outlook', NULL), ('8 adversarial', 'james q', NULL), ('8 adversarial', 'x', NULL),
-    ('8 adversarial', 'qzqz', NULL), ('8 adversarial', 'j', 'last_city = ''Nowhere'''), ('8 adversarial', 'james', 'last_city = ''London'' AND last_plan = ''none'''),
-    ('8 adversarial', 'gmail', 'last_city = ''Oslo'' AND user_name LIKE ''Zz%''');
+    ('8 adversarial', 'qzqz', NULL),
+    ('9 filter nobody passes', 'j', 'last_city = ''Nowhere'''), ('9 filter nobody passes', 'james', 'last_city = ''London'' AND last_plan = ''none'''),
+    ('9 filter nobody passes', 'gmail', 'last_city = ''Oslo'' AND user_name LIKE ''Zz%''');
 
 -- what each way is asked: $1 is the query, $2 the filter
 CREATE TABLE bench.way (way text, statement text, answers text);
@@ -44,11 +45,23 @@ INSERT INTO bench.way VALUES
     ('GIN simple', 'SELECT ''u'' || id FROM bench.people WHERE doc @@ bench.last_prefix($1) AND $2 IS NULL ORDER BY ts_rank(doc, bench.last_prefix($1)) DESC LIMIT 20', '^[1-7]'),
     ('pg_trgm', 'SELECT ''u'' || id FROM bench.people WHERE folded LIKE ALL (bench.patterns($1)) AND $2 IS NULL ORDER BY seen DESC LIMIT 20', '^[1-7]'),
     ('RUM', 'SELECT ''u'' || id FROM bench.people WHERE rdoc @@ bench.last_prefix($1) AND $2 IS NULL ORDER BY rdoc OPERATOR(public.<=>) bench.last_prefix($1) LIMIT 20', '^[1-7]'),
-    ('primary key', 'SELECT key FROM profiles.user_profile WHERE key = $1 AND $2 IS NULL', '^4 whole');
+    ('primary key', 'SELECT key FROM profiles.user_profile WHERE key = $1 AND $2 IS NULL', '^4');
 CREATE FUNCTION bench.last_prefix(q text) RETURNS tsquery LANGUAGE sql IMMUTABLE AS
     $$ SELECT coalesce(nullif(plainto_tsquery('simple', q)::text, '') || ':*', '''''')::tsquery $$;
 CREATE FUNCTION bench.patterns(q text) RETURNS text[] LANGUAGE sql IMMUTABLE AS
     $$ SELECT array_agg('%' || w || '%') FROM regexp_split_to_table(lower(q), '[ ,]+') AS w $$;
+
+-- the bars for a million people, or for more, and for the ratio to another way in the same run
+CREATE TABLE bench.bar (what text, class text, ms numeric, over text, ratio numeric);
+INSERT INTO bench.bar
+SELECT b.what, b.class, CASE WHEN :people > 1000000 THEN b.more ELSE b.ms END, b.over, b.ratio
+FROM (VALUES ('e-mail: whole, up to @xx', '^4 (whole|e-mail)', 2, 5, 'primary key', 3),
+             ('e-mail: local part prefix', '^4 local', 2, 5, NULL, NULL),
+             ('prefix of 1 to 4 letters', '^2', 15, 25, 'plain walk', 2),
+             ('full name: any order, without accents, unspaced', '^1', 15, 50, NULL, NULL),
+             ('two prefixes, common domain', '^(3|5 common)', 30, 60, NULL, NULL),
+             ('typo', '^7', 20, 60, NULL, NULL),
+             ('adversarial, filter nobody passes', '^[89]', 100, 300, NULL, NULL)) AS b (what, class, ms, more, over, ratio);
 
 -- milliseconds of the faster of two runs, and whether the one wanted is among the found
 CREATE TABLE bench.result (way text, class text, query text, ms double precision, found boolean, rows int);
