@@ -2200,7 +2200,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	}
 	MemoryContextSwitchTo(context);
 	nqueries = people_parse_query(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), &queries);
-	search.found = candidates_create(context, 256, NULL);
+	search.found = candidates_create(context, 32, NULL);
 	trimmed = text_to_cstring(typed);
 	while (*trimmed == ' ')
 		trimmed++;
@@ -2216,7 +2216,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	{
 		Search		alternative = search;
 
-		alternative.found = candidates_create(context, 256, NULL);
+		alternative.found = candidates_create(context, 32, NULL);
 		alternative.nfound = 0;
 		search_alternative(&alternative, &queries[i]);
 		list = list_candidates(&alternative, &n);

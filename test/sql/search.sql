@@ -265,6 +265,7 @@ INSERT INTO srch.query VALUES ('j', false), ('ja', false), ('jan', false), ('jam
     ('gmail yahoo', false), ('james jane', false), ('kim pro', true), ('smith united', true), ('germany free', true), ('de fr', true),
     ('ann de', true), ('x', false), ('pro', true), ('m a', false);
 -- how many are found: as many as there are, or as were asked for
+CREATE VIEW srch.lost AS
 SELECT q.query, f.found, f.wanted, f.strangers
 FROM srch.query q
 CROSS JOIN LATERAL (
@@ -273,13 +274,16 @@ CROSS JOIN LATERAL (
            (SELECT count(*) FROM profiles.search_users(q.query, 50) s WHERE s.matched NOT LIKE '%like %'
             AND s.user_id NOT IN (SELECT p.user_id FROM srch.plain(q.query, true) p)) AS strangers) f
 WHERE f.found <> f.wanted OR f.strangers > 0;
+SELECT * FROM srch.lost;
 -- where all are ranked, and among the very words, the order is the one of plain SQL
+CREATE VIEW srch.disorder AS
 SELECT q.query
 FROM srch.query q
 WHERE (SELECT array_agg(s.user_id ORDER BY s.position) FROM profiles.search_users(q.query, 20) WITH ORDINALITY AS s (user_id, n, e, l, r, m, position))
       <> (SELECT array_agg(p.user_id ORDER BY p.exact DESC, p.named DESC, p.last_seen DESC, p.user_id COLLATE "C")
           FROM (SELECT * FROM srch.plain(q.query, false) ORDER BY exact DESC, named DESC, last_seen DESC, user_id COLLATE "C" LIMIT 20) p)
   AND q.query IN ('james', 'jan', 'james smith', 'ann', 'jane', 'nov jane', 'rare7', 'user1234', 'j', 'ja', 'gmail');
+SELECT * FROM srch.disorder;
 -- a name is found before the many addresses that have the word, however long ago it was seen
 SELECT t.typed, t.max, (SELECT string_agg(s.user_id, ' ' ORDER BY s.position) FROM profiles.search_users(t.typed, t.max) WITH ORDINALITY AS s (user_id, n, e, l, r, m, position) WHERE s.position < 3) AS first
 FROM (VALUES ('gmail', 2), ('gmail', 3), ('gmail', 50), ('m gmail', 2), ('gmail p', 2)) AS t (typed, max);
@@ -296,6 +300,34 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM srch.plain(q.query, q.with_attribu
                     WHERE CASE f.filter WHEN 'last_plan = ''pro''' THEN u.last_plan = 'pro' WHEN 'user_id LIKE ''m1%0''' THEN u.user_id LIKE 'm1%0'
                                         WHEN 'false' THEN false ELSE u.last_seen_country = 'DE' AND u.user_email IS NULL END) wanted
 WHERE found.n <> least(30, wanted.n);
+-- whatever the statistics say, and so however they are looked for, the same are found
+CREATE TABLE srch.stat AS TABLE profiles.user_search_stat;
+UPDATE profiles.user_search_stat SET people = people * 1000, attributes = attributes * 1000;
+SELECT profiles._search_statistics_changed('user');
+SELECT * FROM srch.lost;
+SELECT * FROM srch.disorder;
+UPDATE profiles.user_search_stat SET people = 1000000 WHERE word = '';
+UPDATE profiles.user_search_stat SET people = 3000 WHERE word <> '';
+SELECT profiles._search_statistics_changed('user');
+SELECT * FROM srch.lost;
+SELECT * FROM srch.disorder;
+-- also where no index gives the newest
+BEGIN;
+DROP INDEX profiles.user_profile_last_seen_idx;
+SELECT * FROM srch.lost;
+ROLLBACK;
+TRUNCATE profiles.user_search_stat;
+INSERT INTO profiles.user_search_stat TABLE srch.stat;
+SELECT profiles._search_statistics_changed('user');
+-- and of many versions of a profile the one that is there
+DO $$
+BEGIN
+    FOR i IN 1..300 LOOP
+        UPDATE profiles.user_profile SET profile = profile WHERE key IN ('m1', 'm1234');
+    END LOOP;
+END
+$$;
+SELECT user_id FROM profiles.search_users('user1234');
 -- typos of one and two letters in names of enough letters, none in shorter ones
 SELECT typed, (SELECT s.user_name || ' ' || s.matched FROM profiles.search_users(typed, 1) s) FROM (VALUES
     ('jmaes'), ('lovelcae'), ('lvelcae'), ('smtih jmaes'), ('novka'), ('kmi'), ('gnn'), ('jansne ada'), ('user1233@gmial.example'), ('zzzzzzzz')) AS t (typed);
