@@ -56,7 +56,8 @@ BEGIN ATOMIC
         ('event_id', 'EVENT #>> ARRAY[EVENT ->> ''type'', ''id'']'),
         ('type', 'EVENT ->> ''type'''),
         ('view_id', 'EVENT #>> ''{view,id}'''),
-        ('version', '(EVENT #>> ''{_dd,document_version}'')::bigint'),
+        -- as text: events makes a number of it if it is one, where a cast would make reading fail
+        ('version', 'EVENT #>> ''{_dd,document_version}'''),
         ('page', 'coalesce(nullif(EVENT #>> ''{view,url_path}'', ''''), nullif(substring(EVENT #>> ''{view,url}'' from ''^[^:/?#]+://[^/?#]*([^?#]*)''), ''''), ''/'')'),
         ('action', 'CASE WHEN EVENT ->> ''type'' = ''action'' THEN coalesce(nullif(EVENT #>> ''{action,name}'', ''''), nullif(EVENT #>> ''{action,target,name}'', ''''), EVENT #>> ''{action,type}'') END'),
         ('frustration', 'EVENT #> ''{action,frustration,type}'''),

@@ -458,7 +458,7 @@ BEGIN
                                   FROM unnest(column_names) WITH ORDINALITY AS u (name, position)),
                                  array_to_string(branches, ' UNION ALL ')));
     IF added THEN
-        COMMENT ON VIEW profiles.events IS 'Events of all sources, those that a source''s filters leave out and those without a time excepted. For one user, user_sessions() and its like answer by index.';
+        COMMENT ON VIEW profiles.events IS 'Events of all sources, those that a source''s filters leave out and those without a time excepted. For one user, user_sessions() and its like answer by index. A row whose expressions fail makes queries fail that read it.';
         FOR r IN
             SELECT u.name, coalesce(c.description, 'Value of ' || u.key || '.') AS description
             FROM unnest(column_names, keys) AS u (name, key)
@@ -589,6 +589,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION profiles._chain_start(text, timestamptz) IS 'Internal: a time at which a session of the user began, not after the given one.';
+
+-- A fold leaves out rows whose expressions fail; a query can't.
+CREATE FUNCTION profiles._hinted(definition text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN pg_catalog.regexp_replace(definition, E'\nEND\n(\\$body\\$)?$', $end$
+EXCEPTION WHEN invalid_text_representation OR invalid_datetime_format OR datetime_field_overflow OR numeric_value_out_of_range OR division_by_zero THEN
+    RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = sqlerrm,
+        DETAIL = 'An expression of a source fails on one of the events.',
+        HINT = 'Profiles leave such events out, and profiles.status counts them; queries can''t. Let the expression give NULL for them: profiles.alter_source().';
+END
+\1$end$);
+COMMENT ON FUNCTION profiles._hinted(text) IS 'Internal: a function with a hint for events whose expressions fail.';
 
 -- The functions for users and accounts, from one text. They read little, which
 -- starting workers or compiling would take longer than. In it KIND is the kind;
@@ -758,7 +770,7 @@ $body$)) AS v (name, arguments, columns, description, body)
             EXECUTE format(
                 'CREATE FUNCTION profiles.%1$s_%2$s(%1$s_id text, %3$s) RETURNS TABLE (%4$s) LANGUAGE plpgsql STABLE ROWS 50 '
                 'SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan AS %5$L',
-                kind, f.name, f.arguments, f.columns, E'\n#variable_conflict use_column' || f.body);
+                kind, f.name, f.arguments, f.columns, profiles._hinted(E'\n#variable_conflict use_column' || f.body));
             EXECUTE format('COMMENT ON FUNCTION profiles.%s_%s IS %L', kind, f.name,
                            replace(f.description, 'KIND', kind) || ' Runs with the caller''s rights, who needs SELECT on profiles.events.');
         END LOOP;
@@ -768,7 +780,7 @@ $make$;
 
 DO $make$
 BEGIN
-    EXECUTE format($sql$
+    EXECUTE profiles._hinted(format($sql$
 CREATE FUNCTION profiles.account_users(account_id text, max int DEFAULT 50, before timestamptz DEFAULT NULL)
     RETURNS TABLE (user_id text, user_name text, user_email text, first_seen timestamptz, last_seen timestamptz)
     LANGUAGE plpgsql STABLE ROWS 50
@@ -826,14 +838,14 @@ $body$$sql$,
         profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)')
             || ' UNION ALL ' || profiles._mapped_sessions('e.row_session_id',
                 'loose AND e.row_session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users) AND e.account_id = account_users.account_id')
-            || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)')));
+            || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)'))));
 END
 $make$;
 COMMENT ON FUNCTION profiles.account_users(text, int, timestamptz) IS 'Users with events of one account, by their last such event, newest first: those last seen before "before", at most "max" and those of the same time as the last of these, so that the last last_seen is the next page''s "before". first_seen and last_seen are those in the account, user_name and user_email the latest known there. Runs with the caller''s rights, who needs SELECT on profiles.events.';
 
 DO $make$
 BEGIN
-    EXECUTE format($sql$
+    EXECUTE profiles._hinted(format($sql$
 CREATE FUNCTION profiles.session_events(session_id text)
     RETURNS TABLE (seen_at timestamptz, type text, page text, action text, frustrations text[], user_id text, account_id text,
                    event_id text, view_id text, source text, application text, country text, region text, city text,
@@ -863,7 +875,7 @@ BEGIN
 END
 $body$$sql$,
         profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)') || ' UNION ALL '
-            || profiles._cut_sessions('e.user_id = ANY (users) AND e.seen_at >= since_cut AND e.seen_at < until_cut')));
+            || profiles._cut_sessions('e.user_id = ANY (users) AND e.seen_at >= since_cut AND e.seen_at < until_cut'))));
 END
 $make$;
 COMMENT ON FUNCTION profiles.session_events(text) IS 'Events of one session in the order of time, each with its user: a page visit once, however often it was sent, partial updates not at all. Runs with the caller''s rights, who needs SELECT on profiles.events.';

@@ -341,6 +341,23 @@ SELECT (SELECT count(*) FROM profiles.events) AS events, (SELECT count(*) FROM p
        (SELECT count(*) FROM profiles.user_sessions('u1')) AS user_sessions, (SELECT count(*) FROM profiles.account_users('a1')) AS users;
 SELECT relname AS left_behind FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '^_events_';
 
+-- a row whose expressions fail
+CREATE TABLE web.bad (uid text, ts timestamptz, sid text, amount text);
+INSERT INTO web.bad VALUES ('b1', '2026-07-01Z', 'b', '7'), ('b1', '2026-07-02Z', 'b', 'x'), ('b2', '2026-07-03Z', 'b2', '8');
+SELECT profiles.add_source('web.bad', capture => 'none', mapping => '{"session": "sid", "amount": "amount::int"}');
+SELECT profiles.index_events('web.bad') IS NOT NULL AS indexed;
+SELECT count(amount) FROM profiles.events WHERE source = 'web.bad';
+SELECT count(*) FROM profiles.user_sessions('b1');
+SELECT profiles.alter_source('web.bad', mapping => '{"application": "(100 / (amount::int - 8))::text"}');
+SELECT count(*) FROM profiles.user_sessions('b1');
+SELECT count(*) FROM profiles.session_events('b2');
+SELECT count(*) FROM profiles.user_sessions('b1', max => -1);
+SELECT profiles.alter_source('web.bad', mapping => $$ {"amount": "CASE WHEN amount ~ '^[0-9]{1,9}$' THEN amount::int END", "application": null} $$);
+SELECT amount FROM profiles.events WHERE source = 'web.bad' ORDER BY seen_at;
+SELECT session_id, events FROM profiles.user_sessions('b1');
+SELECT profiles.drop_source('web.bad');
+DROP TABLE web.bad;
+
 -- names that are awkward, and rows that are looked at as a whole
 CREATE TABLE web.s ("order" text, keep text, e jsonb, ts timestamptz, "a b" jsonb);
 INSERT INTO web.s VALUES ('o1', 'k1', '{"x": 1}', '2026-07-01Z', '["rage_tap"]'), ('o1', 'k2', '[2]', '2026-07-02Z', '7'), ('o2', NULL, NULL, '2026-07-03Z', NULL);
