@@ -57,6 +57,8 @@ PG_FUNCTION_INFO_V1(profiles_read_counts);
 static Oid
 attribute_type(Oid type)
 {
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+		return InvalidOid;
 	type = getBaseType(type);
 	if (get_typtype(type) == TYPTYPE_ENUM)
 		return TEXTOID;

@@ -493,4 +493,6 @@ DROP VIEW attr.report, attr.ours;
 SELECT profiles.uninstall();
 SELECT c.oid::regclass AS left_behind FROM pg_class c
 WHERE c.relnamespace = 'profiles'::regnamespace AND c.relname ~ '^(import|attributes|segment)_[0-9]+' ORDER BY 1;
+-- a type that does not exist
+SELECT profiles._attribute_type(11) IS NULL AS none;
 DROP SCHEMA attr CASCADE;
