@@ -112,6 +112,7 @@ extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 extern int	people_parse_query(const char *typed, int len, SearchQuery **queries);
 extern bool people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart);
 extern bool people_split_word(const SearchQuery *query, int word, int nchars, SearchQuery *parts);
+extern bool people_without_titles(const SearchQuery *query, SearchQuery *rest);
 extern const char *people_url_key(const char *typed, int len, int *key_len);
 extern bool people_url_subject(const SearchQuery *query, bool host, SearchQuery *subject);
 extern void people_append_term(StringInfo s, const Term *term);

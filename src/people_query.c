@@ -410,6 +410,32 @@ people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart)
 	return any;
 }
 
+/* What is put before or behind a name, and often not stored with it; folded. */
+static const char *const titles[] = {
+	"mr", "mrs", "ms", "mx", "miss", "dr", "prof", "sir", "madam", "mme", "mlle", "herr", "frau", "ing", "dipl", "mag",
+	"sr", "jr", "esq", "phd", "md"
+};
+
+/* The query without titles; false if it has none, or nothing else. */
+bool
+people_without_titles(const SearchQuery *query, SearchQuery *rest)
+{
+	memset(rest, 0, sizeof(SearchQuery));
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const QueryWord *word = &query->words[i];
+		bool		title = false;
+
+		for (int j = 0; j < lengthof(titles); j++)
+			title |= !word->address && word->squeezed != NULL && strcmp(word->squeezed, titles[j]) == 0;
+		if (title)
+			continue;
+		rest->natoms += word->nall;
+		rest->words[rest->nwords++] = *word;
+	}
+	return rest->nwords > 0 && rest->nwords < query->nwords;
+}
+
 #define SPLIT_LEAST 3			/* letters of each part; of scripts without spaces one */
 
 /*

@@ -1743,6 +1743,10 @@ search_otherwise(Search *search, const SearchQuery *query)
 	/* "j.smith" is nobody's address */
 	if (people_take_apart(query, false, other))
 		run_tier(search, other, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
+	/* "Dr. Smith" */
+	other = new_query(search);
+	if (search->nfound == 0 && people_without_titles(query, other))
+		run_tier(search, other, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
 	/* "acmesoft" of "Acme Soft" */
 	for (int i = 0; search->nfound == 0 && i < query->nwords && i < SPLIT_WORDS; i++)
 	{
