@@ -602,11 +602,23 @@ END
 \1$end$);
 COMMENT ON FUNCTION profiles._hinted(text) IS 'Internal: a function with a hint for events whose expressions fail.';
 
+-- A page is looked for in stretches of time, newest first, until it is full: whoever
+-- has few events is done after the first.
+CREATE FUNCTION profiles._older_stretch() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '        GET DIAGNOSTICS found = ROW_COUNT;
+        EXIT WHEN low = ''-infinity'';
+        wanted := wanted - found;
+        high := low + interval ''1 microsecond'';
+        size := size * 4;';
+COMMENT ON FUNCTION profiles._older_stretch() IS 'Internal: end of the loop that pages by time.';
+
 -- The functions for users and accounts, from one text. They read little, which
 -- starting workers or compiling would take longer than. In it KIND is the kind;
 -- SESSIONS the events of the sessions in "sessions" and of the users in "users"
 -- from "since_cut" to "until_cut"; LOOSE the subject's events from "low" to
--- "high" that belong to no session, if "loose" says that there are such.
+-- "high" that belong to no session, if "loose" says that there are such; STRETCH
+-- and OLDER are the ends of the loop that fills a page.
 DO $make$
 DECLARE
     sessions text := profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)') || ' UNION ALL '
@@ -624,6 +636,18 @@ DECLARE
      WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at >= low AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update';
     since_cut := (SELECT min(profiles._chain_start(u, low)) FROM unnest(users) u);
     until_cut := high + interval '4 hours';$sql$;
+    -- the same for a page: of the newest "size" events before "high", which are those from "low"
+    stretch text := $sql$        SELECT coalesce(array_agg(DISTINCT e.row_session_id) FILTER (WHERE e.row_session_id IS NOT NULL), '{}'),
+               coalesce(array_agg(DISTINCT e.row_user_id) FILTER (WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL), '{}'),
+               coalesce(bool_or(e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL)), false),
+               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
+          INTO sessions, users, loose, low
+          FROM (SELECT e.row_session_id, e.row_user_id, e.has_sessions, e.row_seen_at
+                FROM profiles.events e
+                WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'CONDITION
+                ORDER BY e.seen_at DESC LIMIT size) e;
+        since_cut := (SELECT min(profiles._chain_start(u, low)) FROM unnest(users) u);
+        until_cut := high + interval '4 hours';$sql$;
     variables text := $sql$
     sessions text[];
     users text[];
@@ -657,20 +681,8 @@ DECLARE
     found bigint;VARIABLES
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'KIND', 'session']);
-    -- Stretches of time, newest first, each with the sessions that began in it.
-    -- Whoever has few events is done after the first.
     WHILE wanted > 0 LOOP
-        SELECT coalesce(array_agg(DISTINCT e.row_session_id) FILTER (WHERE e.row_session_id IS NOT NULL), '{}'),
-               coalesce(array_agg(DISTINCT e.row_user_id) FILTER (WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL), '{}'),
-               coalesce(bool_or(e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL)), false),
-               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
-          INTO sessions, users, loose, low
-          FROM (SELECT e.row_session_id, e.row_user_id, e.has_sessions, e.row_seen_at
-                FROM profiles.events e
-                WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'
-                ORDER BY e.seen_at DESC LIMIT size) e;
-        since_cut := (SELECT min(profiles._chain_start(u, low)) FROM unnest(users) u);
-        until_cut := high + interval '4 hours';
+STRETCH
         -- ties are those of time; their order is a matter of the next step
         RETURN QUERY
             SELECT s.session_id, s.OTHER_id, s.started_at, s.ended_at, s.duration, s.views, s.actions, s.errors, s.frustrations,
@@ -680,11 +692,7 @@ BEGIN
                   WHERE s.started_at > low AND s.started_at < high
                   ORDER BY s.started_at DESC FETCH FIRST (wanted) ROWS WITH TIES) s
             ORDER BY s.started_at DESC, s.session_id DESC, s.OTHER_id DESC;
-        GET DIAGNOSTICS found = ROW_COUNT;
-        EXIT WHEN low = '-infinity';
-        wanted := wanted - found;
-        high := low + interval '1 microsecond';
-        size := size * 4;
+OLDER
     END LOOP;
 END
 $body$),
@@ -734,35 +742,23 @@ DECLARE
 BEGIN
     PERFORM profiles._advise_indexes(ARRAY['user', 'KIND', 'session']);
     WHILE wanted > 0 LOOP
-        SELECT coalesce(array_agg(DISTINCT e.row_session_id) FILTER (WHERE e.row_session_id IS NOT NULL), '{}'),
-               coalesce(array_agg(DISTINCT e.row_user_id) FILTER (WHERE NOT e.has_sessions AND e.row_user_id IS NOT NULL), '{}'),
-               coalesce(bool_or(e.row_session_id IS NULL AND (e.has_sessions OR e.row_user_id IS NULL)), false),
-               CASE WHEN count(*) < size THEN '-infinity' ELSE min(e.row_seen_at) END
-          INTO sessions, users, loose, low
-          FROM (SELECT e.row_session_id, e.row_user_id, e.has_sessions, e.row_seen_at
-                FROM profiles.events e
-                WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at < high AND e.type IS DISTINCT FROM 'view_update'
-                  AND cardinality(e.frustrations) > 0
-                ORDER BY e.seen_at DESC LIMIT size) e;
-        since_cut := (SELECT min(profiles._chain_start(u, low)) FROM unnest(users) u);
-        until_cut := high + interval '4 hours';
+STRETCH
         RETURN QUERY
             SELECT e.frustration, e.page, e.action, e.seen_at, e.session_id, e.event_id, e.OTHER_id
             FROM (SELECT e.*, f AS frustration FROM (COUNTED) e, unnest(e.frustrations) f
                   WHERE e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at > low AND e.seen_at < high
                   ORDER BY e.seen_at DESC FETCH FIRST (wanted) ROWS WITH TIES) e
             ORDER BY e.seen_at DESC, e.event_id DESC, e.frustration;
-        GET DIAGNOSTICS found = ROW_COUNT;
-        EXIT WHEN low = '-infinity';
-        wanted := wanted - found;
-        high := low + interval '1 microsecond';
-        size := size * 4;
+OLDER
     END LOOP;
 END
 $body$)) AS v (name, arguments, columns, description, body)
         LOOP
             f.body := replace(f.body, 'VARIABLES', variables);
             f.body := replace(f.body, 'FIND', find);
+            f.body := replace(f.body, 'STRETCH', replace(stretch, 'CONDITION',
+                                                         CASE f.name WHEN 'frustrations' THEN ' AND cardinality(e.frustrations) > 0' ELSE '' END));
+            f.body := replace(f.body, 'OLDER', profiles._older_stretch());
             f.body := replace(f.body, 'SUMMED', profiles._sum_sessions(
                 'SELECT * FROM (' || profiles._counted_events(sessions) || ') e WHERE e.KIND_id = KIND_FUNCTION.KIND_id'));
             f.body := replace(f.body, 'COUNTED', profiles._counted_events(sessions || loose));
@@ -827,18 +823,15 @@ BEGIN
                   HAVING max(e.seen_at) > low AND max(e.seen_at) < high
                   ORDER BY max(e.seen_at) DESC FETCH FIRST (wanted) ROWS WITH TIES) u
             ORDER BY u.last_seen DESC, u.user_id DESC;
-        GET DIAGNOSTICS found = ROW_COUNT;
-        EXIT WHEN low = '-infinity';
-        wanted := wanted - found;
-        high := low + interval '1 microsecond';
-        size := size * 4;
+%s
     END LOOP;
 END
 $body$$sql$,
         profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)')
             || ' UNION ALL ' || profiles._mapped_sessions('e.row_session_id',
                 'loose AND e.row_session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users) AND e.account_id = account_users.account_id')
-            || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)'))));
+            || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)')),
+        profiles._older_stretch()));
 END
 $make$;
 COMMENT ON FUNCTION profiles.account_users(text, int, timestamptz) IS 'Users with events of one account, by their last such event, newest first: those last seen before "before", at most "max" and those of the same time as the last of these, so that the last last_seen is the next page''s "before". first_seen and last_seen are those in the account, user_name and user_email the latest known there. Runs with the caller''s rights, who needs SELECT on profiles.events.';
