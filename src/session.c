@@ -40,7 +40,11 @@ profiles_session_start_transfn(PG_FUNCTION_ARGS)
 		elog(ERROR, "profiles_session_start_transfn called outside an aggregate");
 	state = PG_ARGISNULL(0) ? NULL : (SessionState *) PG_GETARG_POINTER(0);
 	if (PG_ARGISNULL(1))
+	{
+		if (state == NULL)
+			PG_RETURN_NULL();
 		PG_RETURN_POINTER(state);
+	}
 	at = PG_GETARG_TIMESTAMPTZ(1);
 	if (state == NULL)
 	{

@@ -341,6 +341,12 @@ SELECT (SELECT count(*) FROM profiles.events) AS events, (SELECT count(*) FROM p
        (SELECT count(*) FROM profiles.user_sessions('u1')) AS user_sessions, (SELECT count(*) FROM profiles.account_users('a1')) AS users;
 SELECT relname AS left_behind FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '^_events_';
 
+-- times that are NULL are no start of anything
+SELECT at AT TIME ZONE 'UTC' AS at, profiles._session_start(at) OVER (ORDER BY n) AT TIME ZONE 'UTC' AS start
+FROM (VALUES (1, NULL), (2, NULL), (3, timestamptz '2026-07-01 10:00Z'), (4, NULL), (5, '2026-07-01 10:10Z'), (6, '2026-07-01 11:00Z')) AS v (n, at)
+ORDER BY n;
+SELECT profiles._session_start(NULL::timestamptz) IS NULL AS none;
+
 -- a row whose expressions fail
 CREATE TABLE web.bad (uid text, ts timestamptz, sid text, amount text);
 INSERT INTO web.bad VALUES ('b1', '2026-07-01Z', 'b', '7'), ('b1', '2026-07-02Z', 'b', 'x'), ('b2', '2026-07-03Z', 'b2', '8');
