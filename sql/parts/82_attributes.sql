@@ -431,7 +431,7 @@ CREATE FUNCTION profiles._make_key(import_id integer) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = profiles._import_table(import_id)::regclass) THEN
+    IF to_regclass(profiles._import_table(import_id) || '_pkey') IS NULL THEN
         EXECUTE format('CREATE UNIQUE INDEX attributes_%s_pkey ON %s (key)', import_id, profiles._import_table(import_id));
     END IF;
 END
@@ -446,8 +446,7 @@ CREATE FUNCTION profiles._settle_import(import_id integer) RETURNS boolean
     SET lock_timeout = '300ms'
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass(profiles._import_table(import_id)) AND i.indisunique AND NOT i.indisprimary)
-       AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass(profiles._import_table(import_id)) AND i.indisprimary) THEN
+    IF EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass(profiles._import_table(import_id) || '_pkey') AND NOT i.indisprimary) THEN
         EXECUTE format('ALTER TABLE %s ADD CONSTRAINT attributes_%s_pkey PRIMARY KEY USING INDEX attributes_%2$s_pkey',
                        profiles._import_table(import_id), import_id);
     END IF;
@@ -480,6 +479,7 @@ BEGIN
                 PERFORM profiles._search_import(import.id);
             END IF;
         ELSE
+            PERFORM profiles._make_key(import.id);
             EXECUTE format(
                 'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff(%5$L, $1, $2, $3, %1$L) AS d (place tid, %2$s)), '
                 'gone AS (DELETE FROM %1$s t USING diff d WHERE t.ctid = d.place AND d.key IS NULL RETURNING 1), '

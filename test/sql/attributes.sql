@@ -240,7 +240,7 @@ CREATE VIEW attr.half AS SELECT uid, 1 / (500 - big_number) AS half FROM attr.la
 SELECT profiles.add_attributes('user', 'attr.large', 'uid', 'user_id');
 SELECT profiles.add_attributes('user', 'attr.half', 'uid', 'user_id');
 CREATE VIEW attr.keys AS
-SELECT m.source, (SELECT array_agg(x.indisprimary) FROM pg_index x WHERE x.indrelid = ('profiles.attributes_' || m.id)::regclass) AS keys
+SELECT m.source, (SELECT array_agg(x.indisprimary ORDER BY x.indisprimary) FROM pg_index x WHERE x.indrelid = ('profiles.attributes_' || m.id)::regclass) AS keys
 FROM profiles.import_config m WHERE m.source IN ('attr.large', 'attr.half');
 SELECT * FROM attr.keys ORDER BY 1;
 CALL profiles.sync('attr.half');
@@ -257,6 +257,16 @@ CALL profiles.sync('attr.large');
 CALL profiles.sync('attr.half');
 SELECT * FROM attr.keys ORDER BY 1;
 SELECT inserted, updated, deleted FROM profiles.sync_runs LIMIT 2;
+-- an index of somebody's is not the key
+SELECT profiles.drop_attributes('user', 'attr.half');
+SELECT profiles.add_attributes('user', 'attr.half', 'uid', 'user_id');
+DO $$ BEGIN EXECUTE format('CREATE INDEX ON profiles.attributes_%s (half)', (SELECT id FROM profiles.import_config WHERE source = 'attr.half')); END $$;
+INSERT INTO attr.large VALUES ('twice', '', 1), ('twice', '', 2);
+CALL profiles.sync('attr.half');
+DELETE FROM attr.large WHERE uid = 'twice';
+CALL profiles.sync('attr.half');
+SELECT * FROM attr.keys ORDER BY 1;
+SELECT inserted, updated, deleted FROM profiles.sync_runs LIMIT 1;
 SELECT profiles.drop_attributes('user', 'attr.half');
 DROP VIEW attr.half, attr.keys;
 
