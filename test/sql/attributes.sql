@@ -283,7 +283,8 @@ BEGIN
 END $$;
 SELECT attr.large_differs();
 INSERT INTO attr.large
-SELECT 'v' || i, CASE i % 11 WHEN 0 THEN repeat('x', i) WHEN 1 THEN NULL WHEN 2 THEN repeat(md5(i::text), i % 140) WHEN 3 THEN '' ELSE left(repeat('y', 130), i % 131) END,
+SELECT 'v' || i, CASE i % 11 WHEN 0 THEN repeat('x', i) WHEN 1 THEN NULL WHEN 2 THEN repeat(md5(i::text), i % 140) WHEN 3 THEN ''
+       WHEN 4 THEN (SELECT string_agg(md5(i || ' ' || j), '') FROM generate_series(1, CASE i % 20 WHEN 0 THEN 300 ELSE 1 END) AS j) ELSE left(repeat('y', 130), i % 131) END,
        CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN 'NaN' ELSE i / 8.0 END, CASE i % 7 WHEN 0 THEN NULL WHEN 1 THEN 'Infinity' ELSE i / 3.0 END
 FROM generate_series(1, 6000) AS i;
 CALL profiles.sync('attr.large');
