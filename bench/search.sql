@@ -7,8 +7,8 @@ SELECT id, name, email, lower(split_part(name, ' ', 1)) AS given, lower(split_pa
        split_part(email, '@', 1) AS local, split_part(email, '@', 2) AS domain
 FROM bench.people WHERE id IN (SELECT 1 + bench.h(k, 77) % :people::bigint FROM generate_series(1, 60) AS k) AND name LIKE '% %';
 
-CREATE TABLE bench.query (class text, query text, wanted bigint, filter text);
-INSERT INTO bench.query
+CREATE TABLE bench.query (class text, query text, wanted bigint, filter text, number int GENERATED ALWAYS AS IDENTITY);
+INSERT INTO bench.query (class, query, wanted)
 SELECT c.class, c.query, CASE WHEN c.single THEN w.id END
 FROM bench.wanted w CROSS JOIN LATERAL (VALUES
     ('1 full name', w.name, false),
@@ -73,7 +73,8 @@ DECLARE
     best double precision;
     answer text[];
 BEGIN
-    FOR q IN SELECT * FROM bench.query WHERE class ~ w.answers LOOP
+    -- of a million people some take seconds for a query
+    FOR q IN SELECT * FROM bench.query WHERE class ~ w.answers AND (w.way IN ('search_users', 'plain walk', 'primary key') OR number % 5 = 0) LOOP
         best := NULL;
         FOR run IN 1..2 LOOP
             BEGIN
