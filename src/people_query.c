@@ -105,7 +105,7 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		lexeme_begin(&lexeme, "");
 		chunk_joined(t, chunk, &lexeme);
 		/* "ada+te" is the beginning of an address, nobody's name */
-		if (!chunk_has_tag(t, chunk))
+		if (!chunk_has_tag(t, chunk) || t->atoms[chunk->first].cjk)
 			add_term(word, &lexeme, word->compound);
 		word->squeezed = palloc0(lexeme.len + 1);
 		for (int i = 0, n = 0; i < lexeme.len; i++)

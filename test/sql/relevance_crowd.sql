@@ -94,6 +94,26 @@ ORDER BY a.number, a.position;
 -- whose name begins with it comes before whose address does, however long ago
 SELECT count(*) FROM profiles.search_users('bulkm') WHERE user_name LIKE '% Bulkm%';
 
+-- whatever is typed is no error
+CREATE FUNCTION pg_temp.error_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM profiles.search_users(query, 5);
+    PERFORM FROM profiles.search_accounts(query, 5);
+    PERFORM profiles.people_tsquery(query);
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+WITH pieces AS (
+    SELECT ARRAY['https://', 'www.', '/', '?', '#', '%', '%40', '%C3%BC', '%E2', '%00', '@', '.', '-', '_', '+', '&', '''', '"', '<', '>', '(', '\', '|', '!', ':*', ' ', ' OR ', 'AND', 'mailto:',
+                 'ada', 'smith', 'com', 'example', '明', '山田', '김', 'ü', '🚀', '1', 'a', 'Dr', U&'\0009', 'hw1', 'bulkmail', 'acmesoft', 'publikc', ',', '=', U&'\200D', U&'\0301'] AS piece
+), queries AS (
+    SELECT i, string_agg(piece[1 + ('x' || substr(md5(i || ' ' || j), 1, 7))::bit(28)::int % cardinality(piece)], '' ORDER BY j) AS query
+    FROM pieces, generate_series(1, 4000) i, generate_series(1, 7) j WHERE j <= 2 + i % 6 GROUP BY i
+)
+SELECT count(DISTINCT q.query) > 3000 AS many, count(e) AS errors, min(q.query) FILTER (WHERE e IS NOT NULL) AS one, min(e) AS error
+FROM queries q, pg_temp.error_of(q.query) AS e;
+
 SELECT profiles.drop_segment('northern');
 SELECT profiles.uninstall();
 DROP TABLE crowd_events, crowd_contacts;

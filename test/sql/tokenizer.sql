@@ -100,7 +100,7 @@ SELECT profiles.people_tsvector('Zoë🚀Ray ✨🦄 A&B© →', NULL) AS names,
 \pset format aligned
 -- URLs, and what is written with % in them
 SELECT q, profiles.people_tsquery(q) FROM unnest(ARRAY['https://www.example.com:8080/in/ada?q=bob#top', 'WWW.example.com', '<http://example.com>', 'example.com/ada', 'ada://', 'www.',
-    'ada%40example.com', 'https://x.example/J%C3%BCrgen%20W', '100%', '%zz', '%C3', '%00ada', '%E2%82', 'mailto:ada%40example.com?subject=bob']) AS q;
+    'ada%40example.com', 'https://x.example/J%C3%BCrgen%20W', '明+1', '100%', '%zz', '%C3', '%00ada', '%E2%82', 'mailto:ada%40example.com?subject=bob']) AS q;
 
 -- the text search parser
 SELECT alias, token FROM ts_debug('profiles.people', 'Ada <Ada.Lovelace+news@math.example.co.uk> O''Brien 山田');
