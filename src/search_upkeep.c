@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
@@ -98,9 +99,27 @@ note_key(NotedKeys *noted_keys, Datum key)
 	noted_keys->keys[noted_keys->n++] = PointerGetDatum(PG_DETOAST_DATUM_COPY(key));
 }
 
+/* Has an update left a column of type text as it was?  Where there is none, too. */
+static bool
+is_same_text(TriggerData *trigger, const char *name)
+{
+	TupleDesc	tupdesc = trigger->tg_relation->rd_att;
+	int			column = SPI_fnumber(tupdesc, name);
+	bool		isnull[2];
+	Datum		values[2];
+
+	if (column <= 0 || SPI_gettypeid(tupdesc, column) != TEXTOID)
+		return true;
+	values[0] = SPI_getbinval(trigger->tg_trigtuple, tupdesc, column, &isnull[0]);
+	values[1] = SPI_getbinval(trigger->tg_newtuple, tupdesc, column, &isnull[1]);
+	if (isnull[0] || isnull[1])
+		return isnull[0] == isnull[1];
+	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, values[0], values[1]));
+}
+
 /*
- * _note_searched(kind, what): row trigger.  what is 'people' or 'attributes', as
- * in Noted.
+ * _note_searched(kind, what): row trigger.  what is 'profiles', or 'attributes'
+ * where nothing else can have changed.
  */
 Datum
 profiles_note_searched(PG_FUNCTION_ARGS)
@@ -126,6 +145,9 @@ profiles_note_searched(PG_FUNCTION_ARGS)
 		noted[kind].transaction = PROFILES_MY_LXID;
 		noted[kind].context = AllocSetContextCreate(TopTransactionContext, "searched keys", ALLOCSET_DEFAULT_SIZES);
 	}
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		attributes |= is_same_text(trigger, psprintf("%s_name", profiles_kinds[kind])) &&
+			is_same_text(trigger, psprintf("%s_email", profiles_kinds[kind]));
 	old = MemoryContextSwitchTo(noted[kind].context);
 	note_key(attributes ? &noted[kind].attributes : &noted[kind].people, key);
 	noted[kind].any_gone |= TRIGGER_FIRED_BY_DELETE(trigger->tg_event);

@@ -123,9 +123,6 @@ DECLARE
         SELECT a.attname::text FROM pg_attribute a
         WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's' AND a.atttypid = 'text'::regtype
         ORDER BY a.attnum);
-    people text[] := ARRAY[kind || '_name', kind || '_email'];
-    changed text;
-    called_otherwise text;
     r record;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgfoid = 'profiles._update_searched'::regproc) THEN
@@ -171,18 +168,13 @@ BEGIN
                        storage, quote_literal(kind));
         PERFORM profiles._search_update(kind, NULL);
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgname = 'profiles_search_attributes'
-                     AND encode(t.tgargs, 'escape') = format('%s\000attributes\000%s\000', kind, array_to_string(searched, ','))) THEN
-        SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FILTER (WHERE c = ANY (people)),
-               string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FILTER (WHERE c <> ALL (people))
-        INTO called_otherwise, changed FROM unnest(searched) AS c;
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgname = 'profiles_search_changes'
+                     AND encode(t.tgargs, 'escape') = format('%s\000profiles\000%s\000', kind, array_to_string(searched, ','))) THEN
         PERFORM profiles._ddl(format(
-            'CREATE OR REPLACE TRIGGER profiles_search_people AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION profiles._note_searched(%L, ''people'')',
-            storage, called_otherwise, kind));
-        PERFORM profiles._ddl(format(
-            'CREATE OR REPLACE TRIGGER profiles_search_attributes AFTER UPDATE ON %s FOR EACH ROW WHEN (NOT (%s) AND (%s)) '
-            'EXECUTE FUNCTION profiles._note_searched(%L, ''attributes'', %L)',
-            storage, called_otherwise, changed, kind, array_to_string(searched, ',')));
+            'CREATE OR REPLACE TRIGGER profiles_search_changes AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) '
+            'EXECUTE FUNCTION profiles._note_searched(%L, ''profiles'', %L)',
+            storage, (SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FROM unnest(searched) AS c),
+            kind, array_to_string(searched, ',')));
     END IF;
 END
 $$;
