@@ -298,8 +298,9 @@ profiles_lock_kind(PG_FUNCTION_ARGS)
 
 /*
  * _lock_relation(relation regclass, readers_go_on boolean): for the rest of the
- * transaction, exclusively, or so that it can be read but not written.  Unlike LOCK TABLE it locks of a view only the view.  For relations in our schema,
- * which its owner, who alone may call this, could drop.
+ * transaction, exclusively, or so that it can be read but not written.  Unlike
+ * LOCK TABLE it locks of a view only the view.  For relations in our schema, which
+ * its owner, who alone may call this, could drop.
  */
 Datum
 profiles_lock_relation(PG_FUNCTION_ARGS)

@@ -180,8 +180,6 @@ END
 $$;
 COMMENT ON FUNCTION profiles._ensure_search(text) IS 'Internal: makes what search needs of a kind, or brings it up to date with the columns.';
 
--- Locks what is searched of some keys: who else changes it is waited for, and
--- seen by the next statement.
 -- A profile that a sync can't see yet, and values that who writes the profile can't
 -- see, would never come together. So who brings search up to date with profiles first
 -- takes a lock on the tables of imports that a sync waits for, and the other way round.
@@ -214,6 +212,8 @@ END
 $$;
 COMMENT ON FUNCTION profiles._lock_import_values(integer) IS 'Internal: waits for those who bring search up to date with profiles, for who does with an import''s values.';
 
+-- Locks what is searched of some keys: who else changes it is waited for, and
+-- seen by the next statement.
 CREATE FUNCTION profiles._lock_searched(kind text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp

@@ -100,6 +100,7 @@ SELECT user_id, user_name FROM profiles.search_users('bartik');
 SET client_min_messages = error;
 SELECT profiles.forget('user', 'u10', block => true);
 SET client_min_messages = warning;
+SELECT count(*) FROM profiles.user_search_due WHERE key = 'u10';
 CALL profiles.refresh();
 SELECT * FROM srch.wrong();
 TABLE profiles.user_search_due;
