@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(people_search_vector);
 PG_FUNCTION_INFO_V1(people_attribute_vector);
 PG_FUNCTION_INFO_V1(people_dictionary_words);
 PG_FUNCTION_INFO_V1(people_word_keys);
+PG_FUNCTION_INFO_V1(people_typed_keys);
 PG_FUNCTION_INFO_V1(people_word_distance);
 PG_FUNCTION_INFO_V1(people_parser_start);
 PG_FUNCTION_INFO_V1(people_parser_token);
@@ -507,22 +508,43 @@ people_dictionary_words(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* _word_keys(word text, deletes integer) -> integer[]; NULL if it can't be a typo */
+/* Keys as an SQL array, which may be searched for. */
+Datum
+people_keys_array(const uint32 *keys, int n)
+{
+	Datum		elements[TYPED_MAX_KEYS];
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int32GetDatum((int32) keys[i]);
+	return PointerGetDatum(construct_array(elements, n, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+/* _word_keys(word text) -> integer[]; NULL if typos are not corrected to it */
 Datum
 people_word_keys(PG_FUNCTION_ARGS)
 {
 	text	   *word = PG_GETARG_TEXT_PP(0);
 	uint32		chars[WORD_MAX_CHARS];
 	uint32		keys[WORD_MAX_KEYS];
-	Datum		result[WORD_MAX_KEYS];
 	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
 
 	if (n == 0)
 		PG_RETURN_NULL();
-	n = word_keys(chars, n, PG_GETARG_INT32(1), keys);
-	for (int i = 0; i < n; i++)
-		result[i] = Int32GetDatum((int32) keys[i]);
-	PG_RETURN_ARRAYTYPE_P(construct_array(result, n, INT4OID, 4, true, TYPALIGN_INT));
+	return people_keys_array(keys, word_keys(chars, n, keys));
+}
+
+/* _typed_keys(word text, most integer) -> integer[]; NULL if it can't be a typo */
+Datum
+people_typed_keys(PG_FUNCTION_ARGS)
+{
+	text	   *word = PG_GETARG_TEXT_PP(0);
+	uint32		chars[WORD_MAX_CHARS];
+	uint32		keys[TYPED_MAX_KEYS];
+	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
+
+	if (n == 0)
+		PG_RETURN_NULL();
+	return people_keys_array(keys, typed_keys(chars, n, PG_GETARG_INT32(1) > 1 ? 2 : 1, keys));
 }
 
 /* _word_distance(a text, b text, most integer) -> integer */

@@ -106,6 +106,7 @@ extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
 extern TSVector people_vector(text *name, text *email, bool marked);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
+extern Datum people_keys_array(const uint32 *keys, int n);
 
 /* people_query.c: words of a query, several if it has alternatives */
 #define QUERY_MAX_ALTERNATIVES 8

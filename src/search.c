@@ -1698,21 +1698,16 @@ find_corrections(Search *search, SearchQuery *query)
 		{
 			Term	   *leaf = &word->leaves[j];
 			uint32		chars[WORD_MAX_CHARS];
-			uint32		keys[WORD_MAX_KEYS];
-			Datum		elements[WORD_MAX_KEYS];
+			uint32		keys[TYPED_MAX_KEYS];
 			Datum		values[3];
 			int			n = people_correctable(leaf->lexeme, leaf->len, chars);
 			int			most = n >= 8 ? 2 : 1;
-			int			nkeys;
 			double		frequency;
 
 			if (n < 4)
 				continue;
 			frequency = term_frequency(search, leaf, true, NULL);
-			nkeys = word_keys(chars, n, most, keys);
-			for (int k = 0; k < nkeys; k++)
-				elements[k] = Int32GetDatum((int32) keys[k]);
-			values[0] = PointerGetDatum(construct_array(elements, nkeys, INT4OID, 4, true, TYPALIGN_INT));
+			values[0] = people_keys_array(keys, typed_keys(chars, n, most, keys));
 			values[1] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
 			values[2] = Int32GetDatum(most);
 			execute(search, GET_CORRECTIONS, values);

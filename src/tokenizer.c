@@ -482,40 +482,128 @@ word_distance(const uint32 *a, int na, const uint32 *b, int nb, int most)
 	return Min(rows[na % 3][nb], most + 1);
 }
 
-#define KEY_PREFIX	7
+/*
+ * Keys of words.  A word is cut into four segments, and two of them, with their place
+ * and the word's length, are a key: whatever is wrong in the other two, it stays.  An edit
+ * counts for the segment it is in, one between two for the left one.
+ *
+ * One edit: the first half is right, or the last, or letters are swapped across the middle.
+ *
+ * Two edits, neither a swap across a cut: a pair is right.  The first segment
+ * stands where it did, the last as far from the end; another is behind one edit, as
+ * there is a half without any otherwise, so it stands one letter off at most.
+ *
+ * A swap across a cut spoils two segments at once.  If a second edit spoils a third, a
+ * half is right once the swap is undone in what was typed: the first half, if the edit is
+ * behind it, where it stood, else the last.  The swap is at its end or within it.  If the edit
+ * spoils one of the two as well, a pair is right that the first segment or the last is of.
+ */
+#define SEGMENTS		4
+#define LONG_WORD		6		/* letters from which on two edits may be meant */
+
+typedef struct KeyList
+{
+	const uint32 *chars;
+	int			m;
+	uint32	   *keys;
+	int			n;
+} KeyList;
+
+static int
+cut(int n, int segment)
+{
+	return n * segment / SEGMENTS;
+}
 
 static uint32
-hash_chars(const uint32 *chars, int n, int skip1, int skip2)
+hash_more(uint32 hash, uint32 c)
 {
-	uint32		hash = 2166136261u;
-
-	for (int i = 0; i < n; i++)
-	{
-		if (i == skip1 || i == skip2)
-			continue;
-		for (int shift = 0; shift < 24; shift += 8)
-			hash = (hash ^ (chars[i] >> shift & 0xFF)) * 16777619u;
-	}
+	for (int shift = 0; shift < 24; shift += 8)
+		hash = (hash ^ (c >> shift & 0xFF)) * 16777619u;
 	return hash;
 }
 
 /*
- * Hashes of a word's beginning with up to so many letters left out (SymSpell:
- * words within the distance have one in common).  Returns how many, at most
- * WORD_MAX_KEYS.
+ * The key of two segments of a word of n letters, if they stand as many letters further
+ * on in what was typed as their shifts say; the letter at swap is changed with the one before
+ * it, unless it is 0.
+ */
+static void
+add_key(KeyList *list, int n, int first, int first_shift, int second, int second_shift, int swap)
+{
+	int			segments[] = {first, second};
+	int			shifts[] = {first_shift, second_shift};
+	uint32		hash = hash_more(2166136261u, (n * SEGMENTS + first) * SEGMENTS + second);
+
+	if (swap < 0 || swap >= list->m)
+		return;
+	for (int i = 0; i < 2; i++)
+	{
+		int			from = cut(n, segments[i]) + shifts[i];
+		int			to = cut(n, segments[i] + 1) + shifts[i];
+
+		if (from < 0 || to > list->m)
+			return;
+		for (int j = from; j < to; j++)
+			hash = hash_more(hash, list->chars[swap == 0 ? j : j == swap ? j - 1 : j == swap - 1 ? j + 1 : j]);
+	}
+	list->keys[list->n++] = hash;
+}
+
+/* Keys of a word of the dictionary.  Returns how many, at most WORD_MAX_KEYS. */
+int
+word_keys(const uint32 *chars, int n, uint32 *keys)
+{
+	KeyList		list = {chars, n, keys, 0};
+
+	add_key(&list, n, 0, 0, 1, 0, 0);
+	add_key(&list, n, 2, 0, 3, 0, 0);
+	if (n >= LONG_WORD)
+	{
+		add_key(&list, n, 0, 0, 2, 0, 0);
+		add_key(&list, n, 0, 0, 3, 0, 0);
+		add_key(&list, n, 1, 0, 2, 0, 0);
+		add_key(&list, n, 1, 0, 3, 0, 0);
+	}
+	return list.n;
+}
+
+/*
+ * Keys that a word was typed with, one of which each word of the dictionary has that is
+ * within a distance of 1, or of 2 if it is long.  Returns how many, at most TYPED_MAX_KEYS.
  */
 int
-word_keys(const uint32 *chars, int n, int deletes, uint32 *keys)
+typed_keys(const uint32 *chars, int m, int most, uint32 *keys)
 {
-	int			nkeys = 0;
+	KeyList		list = {chars, m, keys, 0};
 
-	n = Min(n, KEY_PREFIX);
-	keys[nkeys++] = hash_chars(chars, n, -1, -1);
-	for (int i = 0; deletes >= 1 && i < n; i++)
+	for (int n = Max(m - most, most > 1 ? LONG_WORD : 1); n <= m + most; n++)
 	{
-		keys[nkeys++] = hash_chars(chars, n, i, -1);
-		for (int j = i + 1; deletes >= 2 && j < n; j++)
-			keys[nkeys++] = hash_chars(chars, n, i, j);
+		int			added = m - n;
+
+		add_key(&list, n, 0, 0, 1, 0, 0);
+		add_key(&list, n, 2, added, 3, added, 0);
+		if (most == 1)
+		{
+			if (added == 0)
+				add_key(&list, n, 0, 0, 1, 0, cut(n, 2));
+			continue;
+		}
+		add_key(&list, n, 0, 0, 3, added, 0);
+		for (int shift = -1; shift <= 1; shift++)
+		{
+			if (abs(added - shift) > 1)
+				continue;
+			add_key(&list, n, 0, 0, 2, shift, 0);
+			add_key(&list, n, 1, shift, 2, shift, 0);
+			add_key(&list, n, 1, shift, 3, added, 0);
+		}
+		if (abs(added) > 1)
+			continue;
+		add_key(&list, n, 0, 0, 1, 0, cut(n, 1));
+		add_key(&list, n, 0, 0, 1, 0, cut(n, 2));
+		add_key(&list, n, 2, added, 3, added, cut(n, 2) + added);
+		add_key(&list, n, 2, added, 3, added, cut(n, 3) + added);
 	}
-	return nkeys;
+	return list.n;
 }

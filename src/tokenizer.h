@@ -77,10 +77,12 @@ extern bool chunk_has_tag(const Tokens *tokens, const Chunk *chunk);
 
 /* typos */
 #define WORD_MAX_CHARS	40		/* longer words are not corrected */
-#define WORD_MAX_KEYS	32
+#define WORD_MAX_KEYS	6
+#define TYPED_MAX_KEYS	54
 
 extern int	word_chars(const char *word, int len, uint32 *chars, int max);
 extern int	word_distance(const uint32 *a, int na, const uint32 *b, int nb, int most);
-extern int	word_keys(const uint32 *chars, int n, int deletes, uint32 *keys);
+extern int	word_keys(const uint32 *chars, int n, uint32 *keys);
+extern int	typed_keys(const uint32 *chars, int m, int most, uint32 *keys);
 
 #endif							/* PROFILES_TOKENIZER_H */

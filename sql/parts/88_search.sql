@@ -22,9 +22,13 @@ CREATE FUNCTION profiles._dictionary_words(vector tsvector) RETURNS text[]
     AS 'MODULE_PATHNAME', 'people_dictionary_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION profiles._dictionary_words(tsvector) IS 'Internal: words of a person''s vector that typos are corrected to.';
 
-CREATE FUNCTION profiles._word_keys(word text, deletes integer) RETURNS integer[]
+CREATE FUNCTION profiles._word_keys(word text) RETURNS integer[]
     AS 'MODULE_PATHNAME', 'people_word_keys' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
-COMMENT ON FUNCTION profiles._word_keys(text, integer) IS 'Internal: hashes of a word''s beginning with up to so many letters left out; words within that distance have one in common. NULL for what is no word.';
+COMMENT ON FUNCTION profiles._word_keys(text) IS 'Internal: hashes of parts of a word that typos are corrected to. NULL for what is no such word.';
+
+CREATE FUNCTION profiles._typed_keys(word text, most integer) RETURNS integer[]
+    AS 'MODULE_PATHNAME', 'people_typed_keys' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION profiles._typed_keys(text, integer) IS 'Internal: hashes of which each word has one that is within a distance of 1, or of 2 if that is the most and the word has 6 letters or more. NULL for what is no word.';
 
 CREATE FUNCTION profiles._word_distance(a text, b text, most integer) RETURNS integer
     AS 'MODULE_PATHNAME', 'people_word_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -153,7 +157,7 @@ BEGIN
                 ('_search_due', 'people', 'Whether name or e-mail have changed, or only other attributes.'),
                 ('_word', NULL, 'Internal: words of names of each %s, to which typos are corrected.'),
                 ('_word', 'word', 'The word.'),
-                ('_word', 'keys', 'Hashes of it with letters left out.'),
+                ('_word', 'keys', 'Hashes of parts of it.'),
                 ('_search_stat', NULL, 'Internal: how frequent words are that search finds a %s by, from a sample.'),
                 ('_search_stat', 'word', 'The word, behind a = the word of a name, before a * what words begin with, or the beginning of an address; empty: all.'),
                 ('_search_stat', 'people', 'How many have it in name or e-mail, about.'),
@@ -264,7 +268,7 @@ BEGIN
             RETURNING s.search
         )
         INSERT INTO profiles.%8$I (word, keys)
-        SELECT n.word, profiles._word_keys(n.word, CASE WHEN char_length(n.word) >= 6 THEN 2 ELSE 1 END)
+        SELECT n.word, profiles._word_keys(n.word)
         FROM (SELECT DISTINCT w.word COLLATE "C" AS word FROM stored s, unnest(profiles._dictionary_words(s.search)) AS w (word)) n
         WHERE NOT EXISTS (SELECT FROM profiles.%8$I d WHERE d.word = n.word)
         ORDER BY n.word

@@ -175,11 +175,10 @@ static void
 check_words(const Tokens *t)
 {
 	uint32		chars[2][WORD_MAX_CHARS];
-	uint32		keys[2][WORD_MAX_KEYS];
+	uint32		keys[WORD_MAX_KEYS];
 	int			n[2];
 	int			distance;
-	int			nkeys[2];
-	bool		common = false;
+	int			nkeys;
 
 	for (int i = 0; i < 2; i++)
 	{
@@ -192,19 +191,27 @@ check_words(const Tokens *t)
 		n[i] = word_chars(text, len, chars[i], WORD_MAX_CHARS);
 		if (n[i] < 1)
 			return;
-		nkeys[i] = word_keys(chars[i], n[i], 2, keys[i]);
-		CHECK(nkeys[i] >= 1 && nkeys[i] <= WORD_MAX_KEYS);
 	}
 	distance = word_distance(chars[0], n[0], chars[1], n[1], 2);
 	CHECK(distance == word_distance(chars[1], n[1], chars[0], n[0], 2));
 	CHECK(distance >= 0 && distance <= 3);
 	CHECK((distance == 0) == (n[0] == n[1] && memcmp(chars[0], chars[1], n[0] * sizeof(uint32)) == 0));
-	for (int i = 0; i < nkeys[0]; i++)
+	nkeys = word_keys(chars[1], n[1], keys);
+	CHECK(nkeys >= 1 && nkeys <= WORD_MAX_KEYS);
+	for (int most = 1; most <= 2; most++)
 	{
-		for (int j = 0; j < nkeys[1]; j++)
-			common |= keys[0][i] == keys[1][j];
+		uint32		typed[TYPED_MAX_KEYS];
+		int			ntyped = typed_keys(chars[0], n[0], most, typed);
+		bool		common = false;
+
+		CHECK(ntyped >= 0 && ntyped <= TYPED_MAX_KEYS);
+		for (int i = 0; i < nkeys; i++)
+		{
+			for (int j = 0; j < ntyped; j++)
+				common |= keys[i] == typed[j];
+		}
+		CHECK(distance > most || (most == 2 && n[1] < 6) || common);
 	}
-	CHECK(distance > 2 || common);
 }
 
 int

@@ -88,11 +88,23 @@ WHERE profiles._word_distance(a.w, b.w, 2) <> least(plain_distance(a.w, b.w), 3)
 -- words within the distance have a key in common, for what is corrected: 1 from 4 letters, 2 from 8
 SELECT count(*) AS missed
 FROM word a, word b, LATERAL (SELECT CASE WHEN length(a.w) >= 8 THEN 2 ELSE 1 END AS most) m
-WHERE plain_distance(a.w, b.w) <= m.most
-  AND NOT profiles._word_keys(a.w, m.most) && profiles._word_keys(b.w, CASE WHEN length(b.w) >= 6 THEN 2 ELSE 1 END);
+WHERE plain_distance(a.w, b.w) <= m.most AND NOT profiles._typed_keys(a.w, m.most) && profiles._word_keys(b.w);
 SELECT count(*) AS near FROM word a, word b WHERE a.w < b.w AND plain_distance(a.w, b.w) <= 2;
-SELECT profiles._word_keys('ab', 1) AS short, profiles._word_keys('ab1c', 1) AS digit, profiles._word_keys('山田太郎', 1) AS unspaced,
-       cardinality(profiles._word_keys('lovelace', 2)) AS long, cardinality(profiles._word_keys('adam', 1)) AS four;
+-- and so it is wherever the edits are: all that are possible in words of which no two letters are the same, so that no
+-- edit undoes another by chance
+CREATE FUNCTION edits(w text) RETURNS SETOF text LANGUAGE sql IMMUTABLE AS $$
+    SELECT overlay(w PLACING e.letters FROM i FOR e.n)
+    FROM generate_series(1, length(w) + 1) AS i, LATERAL (VALUES ('z', 0), ('z', 1), ('', 1), (substr(w, i + 1, 1) || substr(w, i, 1), 2)) AS e (letters, n)
+    WHERE i + e.n <= length(w) + 1
+$$;
+CREATE TEMP TABLE edited AS
+SELECT DISTINCT w.w, t.typed, t.most
+FROM (SELECT left('abcdefghijklm', n) AS w FROM generate_series(3, 13) AS n) w,
+     LATERAL (SELECT e, 1 FROM edits(w.w) e UNION ALL SELECT e2, 2 FROM edits(w.w) e, edits(e) e2) AS t (typed, most)
+WHERE length(t.typed) >= 3 AND (t.most = 1 OR length(w.w) >= 6) AND profiles._word_distance(w.w, t.typed, 2) <= t.most;
+SELECT count(*) AS edited, count(*) FILTER (WHERE NOT profiles._typed_keys(typed, most) && profiles._word_keys(w)) AS missed FROM edited;
+SELECT profiles._word_keys('ab') AS short, profiles._word_keys('ab1c') AS digit, profiles._word_keys('山田太郎') AS unspaced, profiles._typed_keys('ab1c', 2) AS typed,
+       cardinality(profiles._word_keys('lovelace')) AS long, cardinality(profiles._word_keys('adam')) AS four;
 
 -- emoji are words of their own, as whatever has no spaces; other symbols are none
 \pset format unaligned
@@ -118,4 +130,4 @@ FROM (VALUES ('a '), (U&'e\0301 x'), ('½ cup'), ('ﬁ ﬂ'), (U&'\3316 a'), ('@
 WHERE ts_headline('profiles.people', t, to_tsquery('profiles.people_query', 'zzz'), 'HighlightAll=true, StartSel="", StopSel=""') <> t;
 CREATE TEXT SEARCH DICTIONARY pg_temp.wrong (TEMPLATE = profiles.people_fold, accents = keep);
 
-DROP FUNCTION plain_distance;
+DROP FUNCTION plain_distance, edits;

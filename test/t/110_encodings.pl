@@ -31,7 +31,7 @@ my $all_bytes = q{
 				END;
 				n := n + 1;
 				PERFORM profiles.people_tsvector(t || 'x', 'a' || t || '@b' || t || '.example'), profiles.people_tsquery(t || ' x' || t || '@' || t),
-					profiles._attribute_vector(t), profiles._dictionary_words(profiles.people_tsvector('abc' || t, NULL)), profiles._word_keys('abc' || t, 1),
+					profiles._attribute_vector(t), profiles._dictionary_words(profiles.people_tsvector('abc' || t, NULL)), profiles._word_keys('abc' || t), profiles._typed_keys('abc' || t, 2),
 					to_tsvector('profiles.people', t || 'x ' || t), websearch_to_tsquery('profiles.people_query', t || 'x'),
 					ts_headline('profiles.people', t || ' x ' || t, 'x'::tsquery);
 				IF i % 16 = 0 OR j = 0 THEN
