@@ -103,6 +103,7 @@ typedef struct SearchTables
 	IndexRows  *profiles;		/* by key; NULL until needed, as the others */
 	IndexRows  *vectors;		/* by key */
 	IndexRows  *newest;			/* profiles, newest first */
+	bool		imported;		/* are there custom attributes? */
 	AttrNumber	key_column;		/* of profiles; 0: not looked up */
 	AttrNumber	name_column;
 	AttrNumber	email_column;	/* 0: there is none */
@@ -136,14 +137,16 @@ typedef enum Statement
 	GET_BY_ATTRIBUTE_3,
 	GET_BY_ATTRIBUTE_4,
 	GET_BY_ATTRIBUTES_ONLY,
+	GET_BY_IMPORTED,			/* custom attributes */
+	GET_BY_KEYS,
 	GET_CORRECTIONS,
 	GET_NEAR,					/* words of whoever has a word that begins as one does */
 	GET_MATCHED,
 	STATEMENTS
 } Statement;
 
-#define ATTRIBUTE_CONDITION(n) "(s.search @@ $" #n " OR s.attributes @@ $" #n ")"
-#define SELECT_VECTORS "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE "
+#define ATTRIBUTE_CONDITION(n) "(s.search @@ $" #n " OR s.stored @@ $" #n ")"
+#define SELECT_VECTORS "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_searched s WHERE "
 
 /* %1$s is the kind, %2$s its columns of name and e-mail */
 static const struct
@@ -151,14 +154,18 @@ static const struct
 	const char *sql;
 	Oid			types[4];
 } statements[STATEMENTS] = {
-	[GET_BY_INDEX] = {SELECT_VECTORS "s.search @@ $1", {TSQUERYOID}},
+	/* where no attribute is looked at */
+	[GET_BY_INDEX] = {"SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE s.search @@ $1", {TSQUERYOID}},
 	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1), {TSQUERYOID}},
 	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2), {TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3),
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
-	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.attributes @@ $1", {TSQUERYOID}},
+	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.stored @@ $1", {TSQUERYOID}},
+	[GET_BY_IMPORTED] = {SELECT_VECTORS "s.key IN (SELECT i.key FROM profiles.%1$s_imported i WHERE i.attributes @@ $1)", {TSQUERYOID}},
+	[GET_BY_KEYS] = {"SELECT s.key, s.search, s.attributes, k.seen FROM unnest($1, $2) k (key, seen) JOIN profiles.%1$s_searched s ON s.key = k.key",
+	{TEXTARRAYOID, TIMESTAMPTZARRAYOID}},
 	[GET_CORRECTIONS] = {"SELECT d.word, d.distance, coalesce(t.people, 0)::float8 "
 		"FROM (SELECT w.word, profiles._word_distance(w.word, $2, $3) AS distance "
 	"      FROM profiles.%1$s_word w WHERE w.keys && $1 OFFSET 0) d "
@@ -885,14 +892,45 @@ take_all(Search *search, Statement statement, Datum *values, const SearchQuery *
 	MemoryContextDelete(taking.context);
 }
 
+/* Takes those who have keys, with their custom attributes; seen is when. */
+static void
+take_keys_imported(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
+{
+	int			walked = taking->walked;
+	Datum	   *times = palloc0(nkeys * sizeof(Datum));
+	ArrayType  *arrays[2];
+	Datum		values[2];
+
+	for (int i = 0; seen != NULL && i < nkeys; i++)
+		times[i] = TimestampTzGetDatum(seen[i]);
+	arrays[0] = construct_array(keys, nkeys, TEXTOID, -1, false, TYPALIGN_INT);
+	arrays[1] = construct_array(times, nkeys, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	for (int i = 0; i < 2; i++)
+		values[i] = PointerGetDatum(arrays[i]);
+	take_plan(taking, plan_of(taking->search->kind, GET_BY_KEYS), values);
+	for (int i = 0; i < 2; i++)
+		pfree(arrays[i]);
+	pfree(times);
+	/* the walk counts */
+	taking->walked = walked;
+}
+
 /* Takes those who have keys; seen, unless it is NULL, is when. */
 static void
 take_keys(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
 {
-	IndexRows  *rows = vectors_by_key(taking->search);
-	AttrNumber	vector = get_attnum(RelationGetRelid(rows->table), "search");
-	AttrNumber	attributes = get_attnum(RelationGetRelid(rows->table), "attributes");
+	IndexRows  *rows;
+	AttrNumber	vector;
+	AttrNumber	attributes;
 
+	if (taking->where & IN_ATTRIBUTES && taking->search->tables->imported)
+	{
+		take_keys_imported(taking, keys, nkeys, seen);
+		return;
+	}
+	rows = vectors_by_key(taking->search);
+	vector = get_attnum(RelationGetRelid(rows->table), "search");
+	attributes = get_attnum(RelationGetRelid(rows->table), "attributes");
 	rows_of_keys(rows, keys, nkeys);
 	while (rows_next(rows))
 	{
@@ -1044,18 +1082,17 @@ apply_filter(Search *search)
 
 /* ---------- estimates ---------- */
 
-/*
- * How many have a term in name or e-mail, about.  Adds to attributes how many there.
- */
-static double
-term_frequency(Search *search, const Term *term, bool exact, double *attributes)
+/* How many have a term, about. */
+static Frequency
+term_frequencies(Search *search, const Term *term, bool exact)
 {
 	int			len = term->len;
 	bool		address = term->lexeme[0] == '<';
 	double		share = 1;
+	Frequency	result = {1};
 
 	if (address && exact)
-		return 1;
+		return result;
 	if (address)
 	{
 		/* of addresses the statistics have the first letters; each more halves them */
@@ -1070,7 +1107,16 @@ term_frequency(Search *search, const Term *term, bool exact, double *attributes)
 	}
 	else
 		exact |= !term->prefix;
-	return search_frequency(search->kind, term->lexeme, len, !exact, attributes) * share;
+	result = search_frequency(search->kind, term->lexeme, len, !exact);
+	result.people *= share;
+	return result;
+}
+
+/* How many have it in name or e-mail. */
+static double
+term_frequency(Search *search, const Term *term, bool exact)
+{
+	return term_frequencies(search, term, exact).people;
 }
 
 /* The leaf of a word that the fewest have. */
@@ -1081,7 +1127,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 
 	for (int i = 0; i < word->nleaves; i++)
 	{
-		double		f = term_frequency(search, &word->leaves[i], false, NULL);
+		double		f = term_frequency(search, &word->leaves[i], false);
 
 		if (best == NULL || f < *frequency)
 		{
@@ -1102,6 +1148,8 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 #define COST_WALKED		1.5
 #define COST_WALKED_TYPOS	3
 #define COST_WALKED_VECTORS	9
+#define COST_WALKED_IMPORTED	20
+#define COST_IMPORTED	12		/* who has a word in custom attributes: to find, and to look at */
 #define DOUBT			2		/* so much longer a walk may be, since words depend on each other */
 
 /* What of a word goes into the index, and how many people that brings, about. */
@@ -1109,7 +1157,8 @@ typedef struct IndexKey
 {
 	StringInfoData query;		/* empty: nobody can meet it */
 	double		people;
-	double		attributes;		/* of these, in attributes */
+	double		attributes;		/* of these, in attributes but custom ones */
+	double		imported;		/* of these, in custom attributes */
 	double		gathering;		/* what it costs to have the index gather them */
 } IndexKey;
 
@@ -1134,12 +1183,16 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 	initStringInfo(&key->query);
 	for (int i = 0; i < word->nterms; i++)
 	{
-		double		people = term_frequency(search, &word->terms[i], false,
-											where & IN_ATTRIBUTES ? &key->attributes : NULL);
+		Frequency	frequencies = term_frequencies(search, &word->terms[i], false);
 
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
-		key->people = word->compound ? key->people + people : Max(key->people, people);
+		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
+		if (where & IN_ATTRIBUTES)
+		{
+			key->attributes += frequencies.attributes;
+			key->imported += frequencies.imported;
+		}
 	}
 	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
 		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
@@ -1156,7 +1209,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 
 		for (int i = 0; i < word->nall; i++)
 		{
-			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false, NULL);
+			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false);
 
 			if (best < 0 || people < least)
 			{
@@ -1173,7 +1226,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 			key->gathering += word->people[best] * COST_POSTING_EXACT + (least - word->people[best]) * COST_POSTING;
 		}
 	}
-	key->people += key->attributes;
+	key->people += key->attributes + key->imported;
 	key->gathering += key->attributes * COST_POSTING;
 }
 
@@ -1192,6 +1245,7 @@ typedef struct IndexPlan
 	int			nwords;
 	bool		attributes_only;	/* rather: one word or another in attributes */
 	bool		corrections_only;	/* rather: one word or another corrected */
+	bool		rarest_only;	/* of custom attributes: the first of these, not one word or another */
 	double		cost;
 	double		people;			/* who meet all words, if these don't depend on each other */
 } IndexPlan;
@@ -1222,17 +1276,21 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	double		total = Max(search->people, 1);
 	double		rows = total;
 	double		attributes = 0;
+	double		imported = 0;
 	bool		used[QUERY_MAX_WORDS];
 
 	plan->nwords = 0;
-	plan->attributes_only = plan->corrections_only = false;
+	plan->attributes_only = plan->corrections_only = plan->rarest_only = false;
 	plan->cost = 0;
 	plan->people = total;
 	for (int i = 0; i < query->nwords; i++)
 	{
 		used[i] = is_implied(query, i);
 		if (!used[i])
+		{
 			plan->people *= Min(keys[i].people / total, 1);
+			imported += keys[i].imported;
+		}
 		attributes += keys[i].attributes;
 	}
 	while (plan->nwords < KEY_WORDS)
@@ -1279,6 +1337,21 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 		plan->attributes_only = true;
 		plan->cost = attributes * (COST_FETCHED + COST_POSTING);
 	}
+	/* who has a word in custom attributes comes from elsewhere, and is not intersected */
+	if (imported > 0 && plan->nwords > 0)
+	{
+		const IndexKey *rarest = &keys[plan->words[0]];
+		double		instead = rarest->gathering + (rarest->people - rarest->imported) * COST_FETCHED + rarest->imported * COST_IMPORTED;
+
+		plan->cost += imported * COST_IMPORTED;
+		if (instead < plan->cost)
+		{
+			plan->rarest_only = true;
+			plan->attributes_only = false;
+			plan->nwords = 1;
+			plan->cost = instead;
+		}
+	}
 }
 
 /* How far a walk may have to go. */
@@ -1286,6 +1359,23 @@ static double
 walking(Search *search, const SearchQuery *query, double people)
 {
 	return search->max * search->people / Max(people, 0.001) * (query->nwords > 1 ? DOUBT : 1);
+}
+
+/* Those who have words in custom attributes. */
+static void
+take_imported(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
+{
+	StringInfoData s;
+	Datum		value;
+
+	initStringInfo(&s);
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (plan->rarest_only ? i == plan->words[0] : !is_implied(query, i))
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " | " : "", keys[i].query.data);
+	}
+	value = parse_query(s.data);
+	take_all(search, GET_BY_IMPORTED, &value, query, where, tier);
 }
 
 static void
@@ -1301,6 +1391,8 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	if (!address)
 		where |= IN_LEAVES;
 
+	if (where & IN_ATTRIBUTES && search->tables->imported)
+		take_imported(search, query, keys, plan, where, tier);
 	initStringInfo(&s);
 	if (plan->attributes_only)
 	{
@@ -1384,13 +1476,13 @@ add_name(Search *search, IndexKey *key, const Term *term, bool exact)
 	lexeme.lexeme = psprintf("=%.*s", term->len - mark, term->lexeme + mark);
 	lexeme.len = strlen(lexeme.lexeme);
 	lexeme.prefix = !exact;
-	people = term_frequency(search, &lexeme, exact, NULL);
+	people = term_frequency(search, &lexeme, exact);
 	if (!exact && (begins == lexeme.len - 1 || people > CHEAP))
 	{
 		lexeme.lexeme = psprintf("=%.*s*", begins, term->lexeme + mark);
 		lexeme.len = strlen(lexeme.lexeme);
 		lexeme.prefix = false;
-		people = term_frequency(search, &lexeme, true, NULL);
+		people = term_frequency(search, &lexeme, true);
 	}
 	key->people += people;
 	key->gathering += people * (lexeme.prefix ? COST_POSTING : COST_POSTING_EXACT);
@@ -1524,7 +1616,7 @@ walk_filtered(Taking *taking)
 		*plan = prepare(psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
 								 "%3$s WHERE %4$s ORDER BY p.last_seen DESC", kind,
 								 attributes ? "s.search, s.attributes" : shown_columns(search->kind),
-								 attributes ? psprintf("JOIN profiles.%1$s_search s ON s.key = p.%1$s_id", kind) : "",
+								 attributes ? psprintf("JOIN profiles.%1$s_searched s ON s.key = p.%1$s_id", kind) : "",
 								 search->filter), 1, types);
 	}
 	take_plan(taking, *plan, &most);
@@ -1597,7 +1689,9 @@ run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool on
 	}
 	plan_index(search, query, keys, where, &plan);
 	walk_rows = walking(search, query, plan.people * share);
-	walked = where & IN_ATTRIBUTES ? COST_WALKED_VECTORS : where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
+	walked = where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
+	if (where & IN_ATTRIBUTES)
+		walked = search->tables->imported ? COST_WALKED_IMPORTED : COST_WALKED_VECTORS;
 	elog(DEBUG1, "search: tier %d in %d: index %.0f us, walk %.0f us, about %.0f people", tier, where, plan.cost, walk_rows * walked, plan.people);
 	if (search->people <= search->few || plan.cost <= CHEAP)
 		take_by_index(search, query, keys, &plan, where, tier);
@@ -1670,7 +1764,7 @@ find_near(Search *search, QueryWord *word, int leaf, int nchars, int most, doubl
 	for (int n = NEAR_LEAST; n < nchars; n++)
 	{
 		beginning.len = pg_mbcharcliplen(word->leaves[leaf].lexeme, word->leaves[leaf].len, n);
-		if (term_frequency(search, &beginning, false, NULL) > NEAR_MOST)
+		if (term_frequency(search, &beginning, false) > NEAR_MOST)
 			continue;
 		initStringInfo(&s);
 		people_append_term(&s, &beginning);
@@ -1706,7 +1800,7 @@ find_corrections(Search *search, SearchQuery *query)
 
 			if (n < 4)
 				continue;
-			frequency = term_frequency(search, leaf, true, NULL);
+			frequency = term_frequency(search, leaf, true);
 			values[0] = people_keys_array(keys, typed_keys(chars, n, most, keys));
 			values[1] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
 			values[2] = Int32GetDatum(most);
@@ -2180,6 +2274,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	search.context = context;
 	search.tables = &tables;
 	tables.namespace = get_func_namespace(fcinfo->flinfo->fn_oid);
+	tables.imported = OidIsValid(get_relname_relid(psprintf("%s_imported", profiles_kinds[kind]), tables.namespace));
 	caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
 	SPI_connect();
 	/* tables are read in one way only: from the index, or from the newest on */
@@ -2194,7 +2289,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	{
 		Term		all = {"", 0};
 
-		search.people = term_frequency(&search, &all, true, NULL);
+		search.people = term_frequency(&search, &all, true);
 		search.few = Max(FEW_LEAST, sqrt(search.people * search.max));
 	}
 	MemoryContextSwitchTo(context);

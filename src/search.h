@@ -41,6 +41,13 @@ extern bool rows_find(IndexRows *rows, Datum key);
 extern void rows_close(IndexRows *rows);
 
 /* search_statistics.c: how many have a word, about */
-extern double search_frequency(int kind, const char *word, int len, bool prefix, double *attributes);
+typedef struct Frequency
+{
+	double		people;			/* in name or e-mail */
+	double		attributes;		/* but custom ones */
+	double		imported;		/* in custom attributes */
+} Frequency;
+
+extern Frequency search_frequency(int kind, const char *word, int len, bool prefix);
 
 #endif							/* PROFILES_SEARCH_H */

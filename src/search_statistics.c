@@ -28,8 +28,7 @@ typedef struct Word
 {
 	const char *bytes;
 	int			len;
-	double		people;			/* of all words before it */
-	double		attributes;
+	Frequency	before;			/* of all words before it */
 } Word;
 
 typedef struct Statistics
@@ -58,12 +57,11 @@ forget_statistics(Datum arg, Oid relation)
 static void
 read_statistics(Statistics *statistics, int kind, Oid relation)
 {
-	char	   *sql = psprintf("SELECT t.word, t.people, t.attributes FROM profiles.%s_search_stat t ORDER BY t.word", profiles_kinds[kind]);
+	char	   *sql = psprintf("SELECT t.word, t.people, t.attributes, t.imported FROM profiles.%s_search_stat t ORDER BY t.word", profiles_kinds[kind]);
 	uint64		before = changes;
 	MemoryContext context;
 	Word	   *words;
-	double		people = 0;
-	double		attributes = 0;
+	Frequency	sum = {0};
 
 	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the statistics of search");
@@ -71,8 +69,7 @@ read_statistics(Statistics *statistics, int kind, Oid relation)
 	words = MemoryContextAllocHuge(context, (SPI_processed + 1) * sizeof(Word));
 	for (uint64 i = 0; i <= SPI_processed; i++)
 	{
-		words[i].people = people;
-		words[i].attributes = attributes;
+		words[i].before = sum;
 		if (i < SPI_processed)
 		{
 			bool		isnull;
@@ -82,8 +79,9 @@ read_statistics(Statistics *statistics, int kind, Oid relation)
 			words[i].len = VARSIZE_ANY_EXHDR(word);
 			words[i].bytes = MemoryContextAlloc(context, words[i].len + 1);
 			memcpy((char *) words[i].bytes, VARDATA_ANY(word), words[i].len);
-			people += DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
-			attributes += DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+			sum.people += DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+			sum.attributes += DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+			sum.imported += DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 4, &isnull));
 		}
 	}
 	if (statistics->context != NULL)
@@ -130,15 +128,14 @@ word_at(const Statistics *statistics, const char *bytes, int len)
 	return at < statistics->n && word->len == len && memcmp(word->bytes, bytes, len) == 0 ? at : -1;
 }
 
-/*
- * How many have a word, or one that begins like it, in name or e-mail.  Adds to
- * attributes, unless it is NULL, how many have it there.
- */
-double
-search_frequency(int kind, const char *bytes, int len, bool prefix, double *attributes)
+/* How many have a word, or one that begins like it. */
+Frequency
+search_frequency(int kind, const char *bytes, int len, bool prefix)
 {
 	static bool watching = false;
+	Frequency	result = {0};
 	Statistics *statistics = &known[kind];
+	const Word *words;
 	int			from = -1;
 	int			to;
 
@@ -168,13 +165,15 @@ search_frequency(int kind, const char *bytes, int len, bool prefix, double *attr
 	if (from < 0)
 	{
 		if (!prefix)
-			return 0;
+			return result;
 		from = find_word(statistics, bytes, len, false);
 		to = find_word(statistics, bytes, len, true);
 	}
-	if (attributes != NULL)
-		*attributes += statistics->words[to].attributes - statistics->words[from].attributes;
-	return statistics->words[to].people - statistics->words[from].people;
+	words = statistics->words;
+	result.people = words[to].before.people - words[from].before.people;
+	result.attributes = words[to].before.attributes - words[from].before.attributes;
+	result.imported = words[to].before.imported - words[from].before.imported;
+	return result;
 }
 
 /* _search_statistics_changed(kind text): tells all sessions. */

@@ -1,7 +1,6 @@
 /*
  * search_upkeep.c
- *		Triggers on stored profiles and imported attributes that keep what is
- *		searched up to date.
+ *		Triggers on stored profiles that keep what is searched up to date.
  *
  * A row trigger takes a note of the key of each profile that is new, gone, or
  * has a searched value changed; that last thing is asked by the trigger's WHEN
@@ -117,16 +116,13 @@ is_same_text(TriggerData *trigger, const char *name)
 	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, values[0], values[1]));
 }
 
-/*
- * _note_searched(kind, what): row trigger.  what is 'profiles', or 'attributes'
- * where nothing else can have changed.
- */
+/* _note_searched(kind): row trigger */
 Datum
 profiles_note_searched(PG_FUNCTION_ARGS)
 {
 	int			kind = kind_of_trigger(fcinfo, true);
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		attributes = trigger->tg_trigger->tgnargs > 1 && strcmp(trigger->tg_trigger->tgargs[1], "attributes") == 0;
+	bool		attributes = false;
 	HeapTuple	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	int			column = SPI_fnumber(trigger->tg_relation->rd_att, "key");
 	bool		isnull;
@@ -146,7 +142,7 @@ profiles_note_searched(PG_FUNCTION_ARGS)
 		noted[kind].context = AllocSetContextCreate(TopTransactionContext, "searched keys", ALLOCSET_DEFAULT_SIZES);
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		attributes |= is_same_text(trigger, psprintf("%s_name", profiles_kinds[kind])) &&
+		attributes = is_same_text(trigger, psprintf("%s_name", profiles_kinds[kind])) &&
 			is_same_text(trigger, psprintf("%s_email", profiles_kinds[kind]));
 	old = MemoryContextSwitchTo(noted[kind].context);
 	note_key(attributes ? &noted[kind].attributes : &noted[kind].people, key);
@@ -165,16 +161,15 @@ is_restore(void)
 
 /* Calls one of the functions that bring search up to date, for some keys at a time. */
 static void
-update_keys(const char *call, int kind, int32 import, const NotedKeys *keys, bool any_gone)
+update_keys(const char *call, int kind, const NotedKeys *keys, bool any_gone)
 {
 	const int	batch = 50000;
 
 	for (int from = 0; from < keys->n; from += batch)
 	{
 		ArrayType  *array = construct_array(keys->keys + from, Min(batch, keys->n - from), TEXTOID, -1, false, TYPALIGN_INT);
-		Oid			types[] = {TEXTOID, TEXTARRAYOID, INT4OID, BOOLOID};
-		Datum		values[] = {CStringGetTextDatum(profiles_kinds[kind]), PointerGetDatum(array),
-		Int32GetDatum(import), BoolGetDatum(any_gone)};
+		Oid			types[] = {TEXTOID, TEXTARRAYOID, BOOLOID};
+		Datum		values[] = {CStringGetTextDatum(profiles_kinds[kind]), PointerGetDatum(array), BoolGetDatum(any_gone)};
 
 		if (SPI_execute_with_args(call, lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not update what is searched");
@@ -183,7 +178,7 @@ update_keys(const char *call, int kind, int32 import, const NotedKeys *keys, boo
 
 /* Brings search up to date. */
 static void
-update_now(int kind, int32 import, const Noted *todo)
+update_now(int kind, const Noted *todo)
 {
 	bool		many = todo->people.n + todo->attributes.n >= MANY_KEYS;
 	int			settings = NewGUCNestLevel();
@@ -191,26 +186,18 @@ update_now(int kind, int32 import, const Noted *todo)
 	/* what waits to be put in order is read by every search; many are put in order together */
 	(void) set_config_option("gin_pending_list_limit", many ? "65536" : "1024", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	/* before anything is read */
-	if (SPI_execute(import == 0 ? psprintf("SELECT profiles._lock_imports('%s')", profiles_kinds[kind]) :
-					psprintf("SELECT profiles._lock_import_values(%d)", import), false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not lock imported values");
-	update_keys("SELECT profiles._search_update($1, $2, $4)", kind, import, &todo->people, todo->any_gone);
-	update_keys(import == 0 ? "SELECT profiles._search_attributes($1, $2)" :
-				"SELECT profiles._search_attributes($1, profiles._import_profiles($3, $2))",
-				kind, import, &todo->attributes, false);
+	update_keys("SELECT profiles._search_update($1, $2, $3)", kind, &todo->people, todo->any_gone);
+	update_keys("SELECT profiles._search_attributes($1, $2)", kind, &todo->attributes, false);
 	if (many && SPI_execute(psprintf("SELECT profiles._order_search('%s')", profiles_kinds[kind]), false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not put the indexes of search in order");
 	AtEOXact_GUC(true, settings);
 }
 
-/* _update_searched(kind [, import]): statement trigger */
+/* _update_searched(kind): statement trigger */
 Datum
 profiles_update_searched(PG_FUNCTION_ARGS)
 {
 	int			kind = kind_of_trigger(fcinfo, false);
-	Trigger    *trigger = ((TriggerData *) fcinfo->context)->tg_trigger;
-	int32		import = trigger->tgnargs > 1 ? pg_strtoint32(trigger->tgargs[1]) : 0;
 	Noted		todo = noted[kind];
 	ProfilesRole caller;
 
@@ -224,11 +211,11 @@ profiles_update_searched(PG_FUNCTION_ARGS)
 		SPI_connect();
 		if (profiles_search_is_put_off)
 		{
-			update_keys("SELECT profiles._put_off_search($1, $2, true)", kind, import, &todo.people, false);
-			update_keys("SELECT profiles._put_off_search($1, $2, false)", kind, import, &todo.attributes, false);
+			update_keys("SELECT profiles._put_off_search($1, $2, true)", kind, &todo.people, false);
+			update_keys("SELECT profiles._put_off_search($1, $2, false)", kind, &todo.attributes, false);
 		}
 		else
-			update_now(kind, import, &todo);
+			update_now(kind, &todo);
 		SPI_finish();
 		profiles_become_caller(caller);
 	}

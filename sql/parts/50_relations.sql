@@ -156,10 +156,10 @@ CREATE FUNCTION profiles._kind_views(kind text) RETURNS text[]
 AS $$
 BEGIN
     RETURN ARRAY(SELECT profiles._segment_view(s.segment) FROM profiles.segment_config s WHERE s.kind = _kind_views.kind ORDER BY s.segment)
-           || format('profiles.%I', profiles._relation(kind));
+           || format('profiles.%I', profiles._relation(kind)) || format('profiles.%I', kind || '_searched') || format('profiles.%I', kind || '_imported');
 END
 $$;
-COMMENT ON FUNCTION profiles._kind_views(text) IS 'Internal: the views of segments, then users or accounts: what readers lock before tables.';
+COMMENT ON FUNCTION profiles._kind_views(text) IS 'Internal: the views of segments, then users or accounts, then those that search reads: what readers lock before tables.';
 
 -- users or accounts: what the view has, in its order, then what the table has
 -- got, then custom attributes. Those that were dropped read NULL.

@@ -509,7 +509,7 @@ BEGIN
            OR c.oid IN (SELECT to_regclass('profiles.' || name)
                         FROM unnest(ARRAY['events', 'sessions', 'users', 'accounts', 'user_profile', 'account_profile',
                                           'user_staging', 'account_staging', 'user_search', 'account_search', 'user_search_due', 'account_search_due', 'user_word', 'account_word',
-                                          'user_search_stat', 'account_search_stat']) AS name)
+                                          'user_search_stat', 'account_search_stat', 'user_searched', 'account_searched', 'user_imported', 'account_imported']) AS name)
         -- what depends on others first
         ORDER BY s.segment IS NULL, c.relkind = 'r', c.relname <> 'sessions', c.relname <> 'events'
     LOOP

@@ -173,12 +173,12 @@ END
 $$;
 COMMENT ON FUNCTION profiles._key_column(text, text) IS 'Internal: the stored column that a profile_key means.';
 
--- Our side of the comparison, over "p".
-CREATE FUNCTION profiles._profile_key(kind text, key_column text) RETURNS text
+-- Our side of the comparison.
+CREATE FUNCTION profiles._profile_key(kind text, key_column text, place text DEFAULT 'p.') RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN format(CASE WHEN profiles._lower_keys(key_column) THEN 'lower(p.%I)' ELSE 'p.%I' END,
-                  CASE WHEN key_column = kind || '_id' THEN 'key' ELSE key_column END);
-COMMENT ON FUNCTION profiles._profile_key(text, text) IS 'Internal: SQL of our side of the comparison of keys.';
+    RETURN format(CASE WHEN profiles._lower_keys(key_column) THEN 'lower(%s%I)' ELSE '%s%I' END,
+                  place, CASE WHEN key_column = kind || '_id' THEN 'key' ELSE key_column END);
+COMMENT ON FUNCTION profiles._profile_key(text, text, text) IS 'Internal: SQL of our side of the comparison of keys.';
 
 -- Refuses what is no name of a custom attribute, or is taken.
 CREATE FUNCTION profiles._check_attribute(kind text, source_column text, name text, type text) RETURNS void
@@ -375,9 +375,8 @@ BEGIN
                        format('Column %s of %s.', c.source_column, source_name));
     END LOOP;
     EXECUTE format('SELECT FROM %s', profiles._import_rows(added, dry => true));
-    IF EXISTS (SELECT FROM profiles._chosen_columns(source, source_key, attributes) n WHERE profiles._attribute_type(n.type) = 'text'::regtype) THEN
-        PERFORM profiles._watch_import(added.id);
-    END IF;
+    -- before what readers wait for
+    PERFORM profiles._add_reverse_index(added);
     PERFORM profiles._add_copies(added);
     PERFORM profiles._replace_view(kind);
     RETURN source_name;
@@ -475,9 +474,6 @@ BEGIN
             run.updated := 0;
             run.deleted := 0;
             PERFORM profiles._make_key(import.id);
-            IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = side AND t.tgfoid = 'profiles._update_searched'::regproc) THEN
-                PERFORM profiles._search_import(import.id);
-            END IF;
         ELSE
             PERFORM profiles._make_key(import.id);
             EXECUTE format(
@@ -492,6 +488,7 @@ BEGIN
                 profiles._import_list(import.id, '%s = d.%s'), profiles._import_list(import.id, 'd.%s'), profiles._import_view(import.id))
             INTO run.deleted, run.updated, run.inserted USING import.on_duplicate, profiles._lower_keys(import.profile_key), profiles._blocked_keys(import.kind, import.profile_key);
         END IF;
+        PERFORM profiles._index_imported(import.id);
         SELECT c.* INTO counts FROM profiles._read_counts() c;
         -- one row per key: what is there now is what was read
         IF import.rows - run.deleted + run.inserted <> counts.source_rows - counts.null_keys - counts.duplicate_keys THEN
@@ -651,7 +648,7 @@ DECLARE
     dropped integer[];
     adder oid;
     used record;
-    searched text[];
+    unused text[];
     r record;
 BEGIN
     PERFORM profiles._check_kind(kind);
@@ -675,16 +672,22 @@ BEGIN
             MESSAGE = format('segment "%s" uses attribute "%s"', used.segment, used.column_name),
             HINT = format('Change it with profiles.alter_segment(%L, ...), or drop it with profiles.drop_segment(%1$L).', used.segment);
     END IF;
-    -- upkeep and syncs lock what search has of profiles, and then read the view; here it is the other way round
+    -- upkeep locks what search has of profiles, and then reads the view; here it is the other way round
     PERFORM profiles._stop_upkeep();
     PERFORM profiles._ddl(format('SELECT profiles._stop_syncs(%L)', kind));
     PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
-    searched := ARRAY(SELECT unnest(profiles._import_profiles(id, NULL)) FROM unnest(dropped) AS id);
     PERFORM profiles._unstore_attribute(a.kind, a.attribute)
     FROM (SELECT c.kind, c.attribute FROM profiles.attribute_config c WHERE c.import_id = ANY (dropped) AND c.stored) a;
+    unused := ARRAY(SELECT profiles._reverse_index(i.kind, i.profile_key) FROM profiles.import_config i WHERE i.id = ANY (dropped));
     DELETE FROM profiles.import_config i WHERE i.id = ANY (dropped);
+    unused := ARRAY(SELECT u.name FROM unnest(unused) AS u (name)
+                    WHERE to_regclass(u.name) IS NOT NULL
+                      AND u.name NOT IN (SELECT coalesce(profiles._reverse_index(i.kind, i.profile_key), '') FROM profiles.import_config i));
+    IF unused <> '{}' THEN
+        PERFORM profiles._lock_relations(profiles._kind_views(kind) || format('profiles.%I', profiles._storage(kind)));
+        PERFORM profiles._ddl(format('DROP INDEX %s', array_to_string(unused, ', ')));
+    END IF;
     PERFORM profiles._replace_view(kind);
-    PERFORM profiles._search_attributes(kind, searched);
     FOR r IN SELECT unnest(dropped) AS id LOOP
         PERFORM profiles._ddl(format('DROP TABLE IF EXISTS %s', profiles._import_table(r.id)));
         PERFORM profiles._ddl(format('DROP VIEW IF EXISTS %s', profiles._import_view(r.id)));
@@ -788,7 +791,7 @@ BEGIN
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
         EXECUTE format('SELECT EXISTS (SELECT FROM new_rows p JOIN old_rows o ON o.key = p.key WHERE %s IS DISTINCT FROM %s)',
-                       key, replace(key, 'p.', 'o.')) INTO changed;
+                       key, profiles._profile_key(import.kind, import.profile_key, 'o.')) INTO changed;
     END IF;
     IF changed THEN
         EXECUTE format('UPDATE profiles.%I t SET %s FROM new_rows p LEFT JOIN %s a ON a.key = %s WHERE t.key = p.key AND (%s)',
@@ -849,6 +852,35 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION profiles._add_copies(profiles.import_config) IS 'Internal: gives the table of profiles the columns in which attributes of an import are copied once they are indexed.';
+
+-- The index by which search finds the profiles of an import's row, unless that is
+-- their key; of all imports that are compared with a column.
+CREATE FUNCTION profiles._reverse_index(kind text, profile_key text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('profiles.%I', profiles._storage(kind) || '_import_' || a.attnum)
+    FROM pg_attribute a WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._storage(kind))) AND a.attname = profile_key;
+END;
+COMMENT ON FUNCTION profiles._reverse_index(text, text) IS 'Internal: the index that finds the profiles of an import''s row by a column; NULL for their key.';
+
+CREATE FUNCTION profiles._add_reverse_index(import profiles.import_config) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage text := format('profiles.%I', profiles._storage(import.kind));
+    name text := profiles._reverse_index(import.kind, import.profile_key);
+BEGIN
+    IF name IS NULL OR to_regclass(name) IS NOT NULL OR profiles._imported_vector(import.id) IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM profiles._ddl(format('CREATE INDEX %I ON %s ((%s))', split_part(name, '.', 2), storage,
+                                 profiles._profile_key(import.kind, import.profile_key, '')));
+    PERFORM profiles._lock_relations(profiles._kind_views(import.kind) || storage, briefly => true);
+END
+$$;
+COMMENT ON FUNCTION profiles._add_reverse_index(profiles.import_config) IS 'Internal: makes the index that finds the profiles of an import''s row, if it is needed.';
 
 -- Stores an attribute beside the profiles; readers go on, and read it where it was.
 CREATE FUNCTION profiles._store_attribute(kind text, attribute text) RETURNS void

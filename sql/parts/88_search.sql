@@ -86,8 +86,8 @@ COMMENT ON FUNCTION profiles._lexeme_query(text) IS 'Internal: the tsquery for o
 -- time with them, and are written only when a searched value has changed: a
 -- profile is rewritten with every visit, and each time all indexes of its table are.
 
--- Searched columns of users or accounts, beside key, name and e-mail, as
--- expressions over alias p that give text.
+-- Searched columns of users or accounts, beside key, name, e-mail and custom
+-- attributes, as expressions over alias p that give text.
 CREATE FUNCTION profiles._search_columns(kind text, OUT column_name text, OUT expression text)
     RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -101,14 +101,15 @@ BEGIN ATOMIC
     LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._relation(kind))) AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attname NOT IN (kind || '_id', kind || '_name', kind || '_email')
+      AND NOT EXISTS (SELECT FROM profiles.attribute_config c WHERE c.kind = _search_columns.kind AND c.attribute = a.attname)
       AND (t.typcategory IN ('S', 'E') OR e.typcategory = 'S' OR t.oid = 'uuid'::regtype)
     ORDER BY a.attnum;
 END;
-COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name and e-mail: all that are text, arrays of text, enums or uuids.';
+COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name, e-mail and custom attributes: all that are text, arrays of text, enums or uuids.';
 
 CREATE FUNCTION profiles._note_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_note_searched' LANGUAGE C;
-COMMENT ON FUNCTION profiles._note_searched() IS 'Internal: row trigger on stored profiles and imported attributes whose searched values have changed; takes a note of the key, and whether people are called otherwise or only attributes have changed.';
+COMMENT ON FUNCTION profiles._note_searched() IS 'Internal: row trigger on stored profiles whose searched values have changed; takes a note of the key, and whether people are called otherwise or only attributes have changed.';
 
 CREATE FUNCTION profiles._update_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_update_searched' LANGUAGE C;
@@ -131,12 +132,13 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgfoid = 'profiles._update_searched'::regproc) THEN
         -- new, or left over by DROP EXTENSION ... CASCADE
+        EXECUTE format('DROP VIEW IF EXISTS profiles.%I, profiles.%I', kind || '_searched', kind || '_imported');
         EXECUTE format('DROP TABLE IF EXISTS profiles.%I, profiles.%I, profiles.%I, profiles.%I',
                        kind || '_search', kind || '_search_due', kind || '_word', kind || '_search_stat');
         EXECUTE format('CREATE TABLE profiles.%I (key text PRIMARY KEY, search tsvector NOT NULL, attributes tsvector NOT NULL)', kind || '_search');
         EXECUTE format('CREATE TABLE profiles.%I (key text NOT NULL, people boolean NOT NULL)', kind || '_search_due');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, keys integer[] NOT NULL)', kind || '_word');
-        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL)',
+        EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL, imported integer NOT NULL)',
                        kind || '_search_stat');
         -- statistics of our own are better, see _search_statistics
         EXECUTE format('ALTER TABLE profiles.%I ALTER search SET STATISTICS 0, ALTER attributes SET STATISTICS 0', kind || '_search');
@@ -151,7 +153,7 @@ BEGIN
                 ('_search', NULL, 'Internal: what search finds each %s by; written only when it changes.'),
                 ('_search', 'key', 'Key of the %s.'),
                 ('_search', 'search', 'Words of name and e-mail.'),
-                ('_search', 'attributes', 'Words of the other attributes.'),
+                ('_search', 'attributes', 'Words of the other attributes but custom ones.'),
                 ('_search_due', NULL, 'Internal: each %s whose profile a writer has merged; the next refresh brings search up to date with it.'),
                 ('_search_due', 'key', 'Key of the %s.'),
                 ('_search_due', 'people', 'Whether name or e-mail have changed, or only other attributes.'),
@@ -161,7 +163,8 @@ BEGIN
                 ('_search_stat', NULL, 'Internal: how frequent words are that search finds a %s by, from a sample.'),
                 ('_search_stat', 'word', 'The word, behind a = the word of a name, before a * what words begin with, or the beginning of an address; empty: all.'),
                 ('_search_stat', 'people', 'How many have it in name or e-mail, about.'),
-                ('_search_stat', 'attributes', 'How many have it in other attributes, about.')) AS c (suffix, column_name, description)
+                ('_search_stat', 'attributes', 'How many have it in other attributes, about.'),
+                ('_search_stat', 'imported', 'How many have it in custom attributes, about.')) AS c (suffix, column_name, description)
         LOOP
             EXECUTE format('COMMENT ON %s profiles.%I%s IS %L', CASE WHEN r.column_name IS NULL THEN 'TABLE' ELSE 'COLUMN' END,
                            kind || r.suffix, coalesce('.' || quote_ident(r.column_name), ''), format(r.description, kind));
@@ -173,48 +176,17 @@ BEGIN
         PERFORM profiles._search_update(kind, NULL);
     END IF;
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = storage AND t.tgname = 'profiles_search_changes'
-                     AND encode(t.tgargs, 'escape') = format('%s\000profiles\000%s\000', kind, array_to_string(searched, ','))) THEN
+                     AND encode(t.tgargs, 'escape') = format('%s\000%s\000', kind, array_to_string(searched, ','))) THEN
         PERFORM profiles._ddl(format(
             'CREATE OR REPLACE TRIGGER profiles_search_changes AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) '
-            'EXECUTE FUNCTION profiles._note_searched(%L, ''profiles'', %L)',
+            'EXECUTE FUNCTION profiles._note_searched(%L, %L)',
             storage, (SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c), ' OR ') FROM unnest(searched) AS c),
             kind, array_to_string(searched, ',')));
     END IF;
+    PERFORM profiles._replace_searched(kind);
 END
 $$;
 COMMENT ON FUNCTION profiles._ensure_search(text) IS 'Internal: makes what search needs of a kind, or brings it up to date with the columns.';
-
--- A profile that a sync can't see yet, and values that who writes the profile can't
--- see, would never come together. So who brings search up to date with profiles first
--- takes a lock on the tables of imports that a sync waits for, and the other way round.
-CREATE FUNCTION profiles._lock_imports(kind text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    r record;
-BEGIN
-    FOR r IN SELECT profiles._import_table(i.id) AS side FROM profiles.import_config i
-             WHERE i.kind = _lock_imports.kind AND to_regclass(profiles._import_table(i.id)) IS NOT NULL
-             ORDER BY i.id
-    LOOP
-        EXECUTE format('LOCK TABLE %s IN ROW EXCLUSIVE MODE', r.side);
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION profiles._lock_imports(text) IS 'Internal: keeps changes of imported values out until the end of the transaction, for who brings search up to date with profiles.';
-
-CREATE FUNCTION profiles._lock_import_values(import_id integer) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    -- for a transaction that writes profiles; then the sync has failed, and is tried again
-    SET lock_timeout = '1min'
-AS $$
-BEGIN
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', profiles._import_table(import_id));
-END
-$$;
-COMMENT ON FUNCTION profiles._lock_import_values(integer) IS 'Internal: waits for those who bring search up to date with profiles, for who does with an import''s values.';
 
 -- Locks what is searched of some keys: who else changes it is waited for, and
 -- seen by the next statement.
@@ -298,7 +270,7 @@ BEGIN
     USING keys;
 END
 $$;
-COMMENT ON FUNCTION profiles._search_attributes(text, text[]) IS 'Internal: brings what is searched of some users or accounts up to date with their attributes. To be called after anything but a stored profile has changed these.';
+COMMENT ON FUNCTION profiles._search_attributes(text, text[]) IS 'Internal: brings what is searched of some users or accounts up to date with their attributes.';
 
 -- A writer who merges leaves search to the next refresh.
 CREATE FUNCTION profiles._put_off_search(kind text, keys text[], people boolean) RETURNS void
@@ -332,9 +304,6 @@ BEGIN
         SELECT array_agg(DISTINCT t.key) FILTER (WHERE t.people), array_agg(DISTINCT t.key) FILTER (WHERE NOT t.people)
         FROM taken t $query$, kind || '_search_due')
     INTO people, attributes USING batch;
-    IF people IS NOT NULL OR attributes IS NOT NULL THEN
-        PERFORM profiles._lock_imports(kind);
-    END IF;
     IF people IS NOT NULL THEN
         PERFORM profiles._search_update(kind, people, false);
     END IF;
@@ -346,61 +315,134 @@ END
 $$;
 COMMENT ON FUNCTION profiles._catch_up_search(text) IS 'Internal: brings search up to date with profiles that writers have merged, some at a time.';
 
--- Keys of profiles that have values of an import: those of some of its keys, or
--- (NULL) of all.
-CREATE FUNCTION profiles._import_profiles(import_id integer, keys text[]) RETURNS text[]
-    LANGUAGE plpgsql STABLE
+-- Custom attributes are searched where they are, in the tables of imports, each by an
+-- index of its own: who writes such a table need not know of profiles, nor the other
+-- way round.
+
+-- Vector of a row of an import's table, called a<id>; NULL if it has nothing that is
+-- searched.
+CREATE FUNCTION profiles._imported_vector(import_id integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('profiles._attribute_vector(VARIADIC ARRAY[%s])',
+                  string_agg(format('a%s.%I%s', import_id, a.attname, CASE WHEN a.atttypid <> 'text'::regtype THEN '::text' END), ', ' ORDER BY a.attnum))
+    FROM pg_attribute a
+    WHERE a.attrelid = to_regclass(profiles._import_table(import_id)) AND a.attnum > 1 AND NOT a.attisdropped
+      AND a.atttypid IN ('text'::regtype, 'uuid'::regtype)
+    HAVING count(*) > 0;
+END;
+COMMENT ON FUNCTION profiles._imported_vector(integer) IS 'Internal: vector of a row of an import''s table, as an expression; NULL if it has nothing that is searched.';
+
+-- Makes the index that an import is searched by, after its first load, or puts in
+-- order what waits for it there.
+CREATE FUNCTION profiles._index_imported(import_id integer) RETURNS void
+    LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    import profiles.import_config := (SELECT i FROM profiles.import_config i WHERE i.id = import_id);
-    result text[];
+    name text := format('attributes_%s_search', import_id);
+    vector text := profiles._imported_vector(import_id);
 BEGIN
-    IF keys IS NOT NULL OR to_regclass(profiles._import_table(import_id)) IS NOT NULL THEN
-        EXECUTE format('SELECT array_agg(p.key) FROM profiles.%I p WHERE %s IN (SELECT %s)',
-                       profiles._storage(import.kind), profiles._profile_key(import.kind, import.profile_key),
-                       CASE WHEN keys IS NULL THEN format('t.key FROM %s t', profiles._import_table(import_id)) ELSE 'unnest($1)' END)
-        INTO result USING keys;
+    IF to_regclass('profiles.' || name) IS NOT NULL THEN
+        PERFORM gin_clean_pending_list(('profiles.' || name)::regclass);
+    ELSIF vector IS NOT NULL THEN
+        EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s))', name, profiles._import_table(import_id),
+                       replace(vector, format('a%s.', import_id), ''));
+        PERFORM profiles._imported_statistics((SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id));
     END IF;
-    RETURN coalesce(result, '{}');
 END
 $$;
-COMMENT ON FUNCTION profiles._import_profiles(integer, text[]) IS 'Internal: keys of profiles that have values of an import.';
+COMMENT ON FUNCTION profiles._index_imported(integer) IS 'Internal: makes the index that an import is searched by, or puts it in order.';
 
-CREATE FUNCTION profiles._search_import(import_id integer) RETURNS void
+-- The views that search reads: what everybody is found by, and who has which custom
+-- attributes. The latter is there as long as there are any that are searched.
+CREATE FUNCTION profiles._replace_searched(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET gin_pending_list_limit = '64MB'
+    SET client_min_messages = warning
 AS $$
 DECLARE
-    batch constant integer := 50000;
-    kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
-    keys text[];
+    searched text := kind || '_searched';
+    imported text := kind || '_imported';
+    vectors text;
+    joins text;
+    everybody text;
+    r record;
 BEGIN
-    PERFORM profiles._lock_import_values(import_id);
-    keys := profiles._import_profiles(import_id, NULL);
-    FOR n IN 0..(cardinality(keys) - 1) / batch LOOP
-        PERFORM profiles._search_attributes(kind, keys[n * batch + 1 : (n + 1) * batch]);
+    SELECT string_agg(' || ' || i.vector, '' ORDER BY i.id),
+           CASE WHEN NOT bool_and(i.by_id) THEN format(' LEFT JOIN profiles.%I p ON p.key = s.key', profiles._storage(kind)) ELSE '' END
+               || string_agg(format(' LEFT JOIN %s a%s ON a%2$s.key = %s', i.side, i.id, i.our_key), '' ORDER BY i.id),
+           string_agg(CASE WHEN i.by_id THEN format('SELECT a%s.key, %s AS attributes FROM %s a%1$s', i.id, i.vector, i.side)
+                           ELSE format('SELECT p.key, %s AS attributes FROM %s a%s JOIN profiles.%I p ON %s = a%3$s.key',
+                                       i.vector, i.side, i.id, profiles._storage(kind), i.our_key) END,
+                      ' UNION ALL ' ORDER BY i.id)
+    INTO vectors, joins, everybody
+    FROM (SELECT c.id, c.profile_key = c.kind || '_id' AS by_id, profiles._import_table(c.id) AS side, profiles._imported_vector(c.id) AS vector,
+                 CASE WHEN c.profile_key = c.kind || '_id' THEN 's.key' ELSE profiles._profile_key(c.kind, c.profile_key) END AS our_key
+          FROM profiles.import_config c WHERE c.kind = _replace_searched.kind) i
+    WHERE i.vector IS NOT NULL;
+    PERFORM profiles._ddl(format(
+        'CREATE OR REPLACE VIEW profiles.%I AS SELECT s.key, s.search, s.attributes AS stored, s.attributes%s AS attributes FROM profiles.%I s%s',
+        searched, vectors, kind || '_search', joins));
+    IF everybody IS NULL THEN
+        PERFORM profiles._ddl(format('DROP VIEW IF EXISTS profiles.%I', imported));
+    ELSE
+        PERFORM profiles._ddl(format('CREATE OR REPLACE VIEW profiles.%I AS %s', imported, everybody));
+    END IF;
+    FOR r IN
+        SELECT * FROM (VALUES
+            (searched, NULL, 'Internal: what search finds each %s by, custom attributes among it.'),
+            (searched, 'key', 'Key of the %s.'),
+            (searched, 'search', 'Words of name and e-mail.'),
+            (searched, 'stored', 'Words of the other attributes but custom ones.'),
+            (searched, 'attributes', 'Words of all other attributes.'),
+            (imported, NULL, 'Internal: which %s has which custom attributes, for search.'),
+            (imported, 'key', 'Key of the %s, who need not be known.'),
+            (imported, 'attributes', 'Words of the attributes of one reference table.')) AS c (view, column_name, description)
+        WHERE to_regclass(format('profiles.%I', c.view)) IS NOT NULL
+    LOOP
+        EXECUTE format('COMMENT ON %s profiles.%I%s IS %L', CASE WHEN r.column_name IS NULL THEN 'VIEW' ELSE 'COLUMN' END,
+                       r.view, coalesce('.' || quote_ident(r.column_name), ''), format(r.description, kind));
     END LOOP;
-    PERFORM profiles._order_search(kind);
 END
 $$;
-COMMENT ON FUNCTION profiles._search_import(integer) IS 'Internal: brings search up to date with the first load of an import, for which no trigger has fired.';
+COMMENT ON FUNCTION profiles._replace_searched(text) IS 'Internal: makes the views that search reads.';
 
-CREATE FUNCTION profiles._watch_import(import_id integer) RETURNS void
+-- How frequent words of custom attributes are, from a sample.
+CREATE FUNCTION profiles._imported_statistics(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    -- a few rows of large tables
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
 AS $$
 DECLARE
-    kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
+    sample constant integer := 5000;
+    people bigint;
+    share double precision;
 BEGIN
-    EXECUTE format('CREATE TRIGGER profiles_search AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION profiles._update_searched(%L, %s)',
-                   profiles._import_table(import_id), kind, import_id);
-    EXECUTE format('CREATE TRIGGER profiles_search_rows AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION profiles._note_searched(%L, ''attributes'')',
-                   profiles._import_table(import_id), kind);
+    EXECUTE format('UPDATE profiles.%I t SET imported = 0 WHERE t.imported > 0', kind || '_search_stat');
+    IF to_regclass(format('profiles.%I', kind || '_imported')) IS NOT NULL THEN
+        EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
+        share := least(1, sample / greatest(people, 1)::double precision);
+        EXECUTE format($query$
+            INSERT INTO profiles.%1$I AS t (word, people, attributes, imported)
+            SELECT l.word, 0, 0, (count(*) / $1)::integer
+            FROM (SELECT i.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0) JOIN profiles.%3$I i ON i.key = s.key) i
+            CROSS JOIN LATERAL (
+                SELECT u.lexeme COLLATE "C" AS word FROM unnest(i.attributes) u
+                UNION ALL
+                SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*' FROM unnest(i.attributes) u, generate_series(1, 3) AS n (n)) l
+            GROUP BY l.word HAVING count(*) > 1
+            ON CONFLICT (word) DO UPDATE SET imported = EXCLUDED.imported $query$,
+            kind || '_search_stat', kind || '_search', kind || '_imported')
+        USING share;
+    END IF;
+    PERFORM profiles._search_statistics_changed(kind);
 END
 $$;
-COMMENT ON FUNCTION profiles._watch_import(integer) IS 'Internal: gives the table of an import the triggers that keep search up to date.';
+COMMENT ON FUNCTION profiles._imported_statistics(text) IS 'Internal: counts words of custom attributes of a sample, so that a search can choose where to begin.';
 
 -- Takes what only those had who are gone, or are called otherwise now, from
 -- dictionary and statistics. Words that thousands had tell nothing of one, and
@@ -417,10 +459,13 @@ BEGIN
         kind || '_word', kind || '_search_stat', kind || '_search');
     EXECUTE format($query$
         DELETE FROM profiles.%1$I t
-        WHERE t.people + t.attributes < 1000 AND t.word NOT LIKE '<%%' AND t.word NOT LIKE '%%*' AND t.word <> ''
+        WHERE t.people + t.attributes + t.imported < 1000 AND t.word NOT LIKE '<%%' AND t.word NOT LIKE '%%*' AND t.word <> ''
           AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.search @@ profiles._lexeme_query(t.word))
-          AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.attributes @@ profiles._lexeme_query(t.word)) $query$,
-        kind || '_search_stat', kind || '_search');
+          AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.attributes @@ profiles._lexeme_query(t.word))
+          %3$s $query$,
+        kind || '_search_stat', kind || '_search',
+        CASE WHEN to_regclass(format('profiles.%I', kind || '_imported')) IS NOT NULL
+             THEN format('AND NOT EXISTS (SELECT FROM profiles.%I i WHERE i.attributes @@ profiles._lexeme_query(t.word))', kind || '_imported') END);
 END
 $$;
 COMMENT ON FUNCTION profiles._prune_words(text) IS 'Internal: takes the words that nobody has any more from dictionary and statistics.';
@@ -444,8 +489,8 @@ BEGIN
     share := least(1, sample / greatest(people, 1)::double precision);
     EXECUTE format('DELETE FROM profiles.%I', kind || '_search_stat');
     EXECUTE format($query$
-        INSERT INTO profiles.%1$I (word, people, attributes)
-        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.attributes) / $1)::integer
+        INSERT INTO profiles.%1$I (word, people, attributes, imported)
+        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.attributes) / $1)::integer, 0
         FROM (SELECT s.search, s.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0)) s
         CROSS JOIN LATERAL (
             SELECT CASE WHEN u.lexeme LIKE '<%%' THEN left(u.lexeme, 5) ELSE u.lexeme END COLLATE "C" AS word,
@@ -460,8 +505,9 @@ BEGIN
             UNION ALL
             SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 0, 1 FROM unnest(s.attributes) u, generate_series(1, 3) AS n (n)) l
         GROUP BY l.word HAVING count(*) > 1
-        UNION ALL SELECT '', $2, 0 $query$, kind || '_search_stat', kind || '_search')
+        UNION ALL SELECT '', $2, 0, 0 $query$, kind || '_search_stat', kind || '_search')
     USING share, people;
+    PERFORM profiles._imported_statistics(kind);
     PERFORM profiles._prune_words(kind);
     PERFORM profiles._search_statistics_changed(kind);
     EXECUTE format('ANALYZE profiles.%I', kind || '_search');

@@ -240,7 +240,7 @@ CREATE VIEW attr.half AS SELECT uid, 1 / (500 - big_number) AS half FROM attr.la
 SELECT profiles.add_attributes('user', 'attr.large', 'uid', 'user_id');
 SELECT profiles.add_attributes('user', 'attr.half', 'uid', 'user_id');
 CREATE VIEW attr.keys AS
-SELECT m.source, (SELECT array_agg(x.indisprimary ORDER BY x.indisprimary) FROM pg_index x WHERE x.indrelid = ('profiles.attributes_' || m.id)::regclass) AS keys
+SELECT m.source, (SELECT array_agg(x.indisprimary ORDER BY x.indisprimary) FROM pg_index x WHERE x.indrelid = ('profiles.attributes_' || m.id)::regclass AND x.indexprs IS NULL) AS keys
 FROM profiles.import_config m WHERE m.source IN ('attr.large', 'attr.half');
 SELECT * FROM attr.keys ORDER BY 1;
 CALL profiles.sync('attr.half');
