@@ -33,6 +33,7 @@ OBJS = \
 	src/fold.o \
 	src/fold_tables.o \
 	src/import.o \
+	src/merge.o \
 	src/people.o \
 	src/people_query.o \
 	src/pinned.o \
@@ -59,7 +60,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep partitions rights rights_tables tokenizer drill_down facet relevance relevance_crowd search cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep merge partitions rights rights_tables tokenizer drill_down facet relevance relevance_crowd search cleanup
 ISOLATION = attributes attribute_locks columns deferred forget immediate keep kinds levels partition_names partitions prepared readers rewrite search sources sources_busy temporary upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -101,6 +101,39 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 #define PROFILES_FORM_MINIMAL_TUPLE(desc, values, nulls) heap_form_minimal_tuple((desc), (values), (nulls))
 #endif
 
+/* 16 moved what a statement changes out of the range table, 18 tells of pruning. */
+#if PG_VERSION_NUM >= 180000
+#define PROFILES_INIT_RANGE_TABLE(estate, rte, updated) \
+	do { \
+		List	   *infos_ = NIL; \
+		addRTEPermissionInfo(&infos_, (rte))->updatedCols = (updated); \
+		ExecInitRangeTable((estate), list_make1(rte), infos_, bms_make_singleton(1)); \
+	} while (0)
+#elif PG_VERSION_NUM >= 160000
+#define PROFILES_INIT_RANGE_TABLE(estate, rte, updated) \
+	do { \
+		List	   *infos_ = NIL; \
+		addRTEPermissionInfo(&infos_, (rte))->updatedCols = (updated); \
+		ExecInitRangeTable((estate), list_make1(rte), infos_); \
+	} while (0)
+#else
+#define PROFILES_INIT_RANGE_TABLE(estate, rte, updated) \
+	((rte)->updatedCols = (updated), ExecInitRangeTable((estate), list_make1(rte)))
+#endif
+
+/* 16 can leave out all indexes but those that summarize. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_UPDATE_INDEXES TU_UpdateIndexes
+#define PROFILES_ANY_INDEXES(update) ((update) != TU_None)
+#define PROFILES_INSERT_INDEX_TUPLES(relinfo, slot, estate, update) \
+	ExecInsertIndexTuples((relinfo), (slot), (estate), true, false, NULL, NIL, (update) == TU_Summarizing)
+#else
+#define PROFILES_UPDATE_INDEXES bool
+#define PROFILES_ANY_INDEXES(update) (update)
+#define PROFILES_INSERT_INDEX_TUPLES(relinfo, slot, estate, update) \
+	ExecInsertIndexTuples((relinfo), (slot), (estate), true, false, NULL, NIL)
+#endif
+
 /* Not a version but a compiler: asks for memory that is needed soon. */
 #if defined(__GNUC__)
 #define PROFILES_PREFETCH(address) __builtin_prefetch(address)

@@ -142,7 +142,25 @@ extern void profile_decode_times_trusted(const struct varlena *value,
 										 ProfileContent *content);
 
 /* profile_ops.c */
+typedef enum ProfileAccess
+{
+	PROFILE_SEEN,				/* the time */
+	PROFILE_KNOWN,				/* an attribute, whatever its session */
+	PROFILE_ATTRIBUTE			/* an attribute in the session of that end */
+} ProfileAccess;
+
+typedef struct ProfileAccessor
+{
+	ProfileEnd	end;
+	ProfileAccess access;
+	ProfileString name;			/* of the attribute */
+	int			group;			/* where it was found last */
+	int			member;
+} ProfileAccessor;
+
 extern const ProfileContent *profile_view(Datum value);
+extern bool profile_find_accessor(PGFunction function, ProfileAccessor *accessor);
+extern Datum profile_accessor_value(ProfileAccessor *accessor, const ProfileContent *content, bool *isnull);
 
 /* pinned.c */
 extern int	profiles_pin_settings(void);

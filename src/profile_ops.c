@@ -126,6 +126,28 @@ typedef struct Member
 	int			index;
 } Member;
 
+static Member
+search_member(const ProfileContent *content, ProfileString name)
+{
+	Member		result = {NULL, 0};
+
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		const ProfileGroup *group = &content->groups[g];
+
+		for (int m = 0; m < group->nmembers; m++)
+		{
+			if (profile_string_eq(group->names[m], name))
+			{
+				result.group = group;
+				result.index = m;
+				return result;
+			}
+		}
+	}
+	return result;
+}
+
 /* The name that an accessor's call site asked for last. */
 typedef struct CheckedName
 {
@@ -144,7 +166,6 @@ find_member(FmgrInfo *flinfo, const ProfileContent *content, text *arg)
 {
 	ProfileString name = profile_string(VARDATA_ANY(arg), VARSIZE_ANY_EXHDR(arg));
 	CheckedName *checked = flinfo->fn_extra;
-	Member		result = {NULL, 0};
 
 	if (checked == NULL || checked->len != name.len ||
 		memcmp(checked->name, name.data, name.len) != 0)
@@ -158,21 +179,7 @@ find_member(FmgrInfo *flinfo, const ProfileContent *content, text *arg)
 		checked->len = name.len;
 	}
 
-	for (int g = 0; g < content->ngroups; g++)
-	{
-		const ProfileGroup *group = &content->groups[g];
-
-		for (int m = 0; m < group->nmembers; m++)
-		{
-			if (profile_string_eq(group->names[m], name))
-			{
-				result.group = group;
-				result.index = m;
-				return result;
-			}
-		}
-	}
-	return result;
+	return search_member(content, name);
 }
 
 static const ProfileEvidence *
@@ -201,13 +208,10 @@ of_end_session(const ProfileContent *content, ProfileEnd end,
 	return true;
 }
 
-/* The value of an attribute at an end; data is NULL where it is not known. */
+/* The value at an end of a member; data is NULL where it is not known. */
 static ProfileString
-find_value(FunctionCallInfo fcinfo, ProfileEnd end, bool of_session,
-		   TimestampTz *at)
+value_of(const ProfileContent *content, Member member, ProfileEnd end, bool of_session)
 {
-	const ProfileContent *content = profile_view(PG_GETARG_DATUM(0));
-	Member		member = find_member(fcinfo->flinfo, content, PG_GETARG_TEXT_PP(1));
 	const ProfileEvidence *e;
 
 	if (member.group == NULL)
@@ -215,8 +219,21 @@ find_value(FunctionCallInfo fcinfo, ProfileEnd end, bool of_session,
 	e = group_end(member.group, end);
 	if (of_session && !of_end_session(content, end, e))
 		return profile_string(NULL, 0);
-	*at = e->at;
 	return e->values[member.index];
+}
+
+/* The value of an attribute at an end, and when that was. */
+static ProfileString
+find_value(FunctionCallInfo fcinfo, ProfileEnd end, bool of_session,
+		   TimestampTz *at)
+{
+	const ProfileContent *content = profile_view(PG_GETARG_DATUM(0));
+	Member		member = find_member(fcinfo->flinfo, content, PG_GETARG_TEXT_PP(1));
+	ProfileString value = value_of(content, member, end, of_session);
+
+	if (value.data != NULL)
+		*at = group_end(member.group, end)->at;
+	return value;
 }
 
 static Datum
@@ -286,6 +303,71 @@ Datum
 profile_last_known_at(PG_FUNCTION_ARGS)
 {
 	return time_datum(fcinfo, PROFILE_LAST);
+}
+
+/* ---------- accessors without a call ---------- */
+
+static const struct
+{
+	PGFunction	function;
+	ProfileEnd	end;
+	ProfileAccess access;
+}			accessors[] = {
+	{profile_first_seen, PROFILE_FIRST, PROFILE_SEEN},
+	{profile_last_seen, PROFILE_LAST, PROFILE_SEEN},
+	{profile_first_attribute, PROFILE_FIRST, PROFILE_ATTRIBUTE},
+	{profile_last_attribute, PROFILE_LAST, PROFILE_ATTRIBUTE},
+	{profile_first_known, PROFILE_FIRST, PROFILE_KNOWN},
+	{profile_last_known, PROFILE_LAST, PROFILE_KNOWN}
+};
+
+/* Is a function one of the accessors?  The name is for the caller to fill in. */
+bool
+profile_find_accessor(PGFunction function, ProfileAccessor *accessor)
+{
+	memset(accessor, 0, sizeof(ProfileAccessor));
+	for (int i = 0; i < (int) lengthof(accessors); i++)
+	{
+		if (accessors[i].function == function)
+		{
+			accessor->end = accessors[i].end;
+			accessor->access = accessors[i].access;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* What an accessor returns for a content; a text is palloc'd. */
+Datum
+profile_accessor_value(ProfileAccessor *accessor, const ProfileContent *content, bool *isnull)
+{
+	Member		member;
+	ProfileString value;
+
+	*isnull = false;
+	if (accessor->access == PROFILE_SEEN)
+		return TimestampTzGetDatum(accessor->end == PROFILE_FIRST ? content->first_seen : content->last_seen);
+
+	/* mostly at the same place as in the content before */
+	if (accessor->group < content->ngroups && accessor->member < content->groups[accessor->group].nmembers &&
+		profile_string_eq(content->groups[accessor->group].names[accessor->member], accessor->name))
+	{
+		member.group = &content->groups[accessor->group];
+		member.index = accessor->member;
+	}
+	else
+	{
+		member = search_member(content, accessor->name);
+		if (member.group != NULL)
+		{
+			accessor->group = member.group - content->groups;
+			accessor->member = member.index;
+		}
+	}
+	value = value_of(content, member, accessor->end, accessor->access == PROFILE_ATTRIBUTE);
+	*isnull = value.data == NULL;
+	return *isnull ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(value.data, value.len));
 }
 
 /* ---------- evidence as rows ---------- */

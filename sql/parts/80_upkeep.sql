@@ -193,62 +193,21 @@ COMMENT ON FUNCTION profiles._fold_part(text) IS 'Internal: folds the events of 
 
 -- merging and recomputing
 
--- Merges pending rows, at most so many, and counts what was left out. Returns
--- how many it took. Not while a rebuild was interrupted whose staging is older.
+CREATE FUNCTION profiles._merge_rows(kind text, most integer, until timestamptz) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'profiles_merge_rows' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._merge_rows(text, integer, timestamptz) IS 'Internal: takes pending rows, at most so many, merges them into stored profiles, and counts what was left out. until: the time up to which events count. Returns how many it took.';
+
+-- Merges pending rows, at most so many. Returns how many it took. Not while a
+-- rebuild was interrupted whose staging is older.
 CREATE FUNCTION profiles._merge_pending(kind text, most integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    -- the size of what is taken is never known; one profile after the other is looked up in the order of keys
-    SET enable_hashjoin = off
-    SET enable_mergejoin = off
 AS $$
-DECLARE
-    taken bigint;
 BEGIN
     IF EXISTS (SELECT FROM profiles.upkeep u WHERE u.kind = _merge_pending.kind AND u.phase IN ('fold', 'write')) THEN
         RETURN 0;
     END IF;
-    EXECUTE format($query$
-        WITH taken AS (
-            DELETE FROM profiles.%1$I p
-            WHERE p.ctid = ANY (ARRAY(
-                SELECT q.ctid FROM profiles.%1$I q
-                WHERE CASE WHEN q.profile IS NULL THEN q.left_out IS NOT NULL
-                           ELSE q.left_out IS NULL OR profiles.first_seen(q.profile) <= $2
-                                OR EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = q.key) END
-                LIMIT $3))
-            RETURNING p.source_id, p.key, p.left_out, p.profile, p.events, p.example
-        ), allowed AS (
-            SELECT t.key, t.profile FROM taken t
-            WHERE t.profile IS NOT NULL
-              AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = t.key)
-        ), counted AS (
-            INSERT INTO profiles.source_count AS n (source_id, kind, reason, events, example)
-            SELECT t.source_id, $1,
-                   CASE WHEN t.profile IS NULL THEN t.left_out
-                        WHEN b.key IS NOT NULL THEN 'blocked' ELSE 'folded' END AS reason,
-                   sum(t.events), min(CASE WHEN t.profile IS NULL THEN coalesce(t.example, t.key) END)
-            FROM taken t
-            JOIN profiles.source_config c ON c.id = t.source_id
-            LEFT JOIN profiles.blocked b ON b.kind = $1 AND b.key = t.key AND t.profile IS NOT NULL
-            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-            ON CONFLICT (source_id, kind, reason) DO UPDATE
-            SET events = n.events + EXCLUDED.events, example = coalesce(n.example, EXCLUDED.example)
-        ), merged AS MATERIALIZED (
-            SELECT a.key, profiles.profile_union_agg(a.profile) AS profile FROM allowed a GROUP BY a.key ORDER BY a.key
-        ), updated AS (
-            UPDATE profiles.%2$I p SET profile = p.profile OPERATOR(profiles.||) m.profile
-            FROM merged m WHERE p.key = m.key AND profiles._adds(p.profile, m.profile)
-        ), inserted AS (
-            INSERT INTO profiles.%2$I AS p (key, profile)
-            SELECT m.key, m.profile FROM merged m
-            WHERE NOT EXISTS (SELECT FROM profiles.%2$I q WHERE q.key = m.key)
-            ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile
-            WHERE profiles._adds(p.profile, EXCLUDED.profile)
-        )
-        SELECT count(*) FROM taken $query$, kind || '_pending', profiles._storage(kind))
-    INTO taken USING kind, profiles._limit(), most;
-    RETURN taken;
+    RETURN profiles._merge_rows(kind, most, profiles._limit());
 END
 $$;
 COMMENT ON FUNCTION profiles._merge_pending(text, integer) IS 'Internal: merges pending rows into stored profiles.';

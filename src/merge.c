@@ -1,0 +1,673 @@
+/*
+ * merge.c
+ *		Merges pending partial profiles into stored profiles.
+ *
+ * A million profiles are updated by nothing but this, so it does by hand what a
+ * query would do row by row: pending rows are taken and sorted by key, and each
+ * stored profile is looked up, merged and replaced, with its generated columns,
+ * indexes and triggers.  Profiles that are new, and all if the table is not as we
+ * made it, are left to a statement.
+ *
+ * The caller has the upkeep lock of the kind, so nobody else merges.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "profile.h"
+#include "rewrite/rewriteHandler.h"
+#include "upkeep.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(profiles_merge_rows);
+
+#define TAKEN_ROWS	"profiles_taken"
+#define NEW_ROWS	"profiles_new_rows"
+
+/* %1$s is the kind. */
+#define COUNT_TAKEN \
+	"INSERT INTO profiles.source_count AS n (source_id, kind, reason, events, example) " \
+	"SELECT t.source_id, '%1$s', t.reason, sum(t.events), min(t.example) " \
+	"FROM " TAKEN_ROWS " t JOIN profiles.source_config c ON c.id = t.source_id " \
+	"GROUP BY 1, 3 ORDER BY 1, 3 " \
+	"ON CONFLICT (source_id, kind, reason) DO UPDATE " \
+	"SET events = n.events + EXCLUDED.events, example = coalesce(n.example, EXCLUDED.example)"
+#define MERGE_NEW \
+	"INSERT INTO profiles.%1$s_profile AS p (key, profile) " \
+	"SELECT m.key, m.profile FROM " NEW_ROWS " m " \
+	"ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile " \
+	"WHERE profiles._adds(p.profile, EXCLUDED.profile)"
+
+/* Columns of the pending table. */
+enum
+{
+	PENDING_SOURCE = 1,
+	PENDING_KEY,
+	PENDING_LEFT_OUT,
+	PENDING_PROFILE,
+	PENDING_EVENTS,
+	PENDING_EXAMPLE
+};
+
+/* A pending row that is to be merged. */
+typedef struct PendingRow
+{
+	ProfileString key;
+	struct varlena *profile;
+} PendingRow;
+
+typedef struct Merge
+{
+	const char *kind;
+	Relation	pending;
+	Relation	storage;
+	AttrNumber	key;			/* columns of storage */
+	AttrNumber	profile;
+	TimestampTz limit;			/* events up to then count */
+	int			nblocked;		/* keys, in the order of their bytes */
+	ProfileString *blocked;
+
+	/* rows taken, but not merged yet */
+	MemoryContext context;
+	PendingRow *rows;
+	int			nrows;
+	int			size;
+	int			last_source;	/* whose events are counted here */
+	int64		folded;
+
+	TupleDesc	taken_desc;		/* what became of rows */
+	Tuplestorestate *taken;
+	TupleDesc	new_desc;		/* profiles that were not found */
+	Tuplestorestate *new_rows;
+} Merge;
+
+/* What updates of storage need. */
+typedef struct Update
+{
+	EState	   *estate;
+	ResultRelInfo *relinfo;
+	TransitionCaptureState *transition;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *old;
+	TupleTableSlot *new;
+	bool		by_accessors;	/* all generated columns are computed here */
+	ProfileAccessor *columns;	/* per column; for generated ones */
+	int			last_kept;		/* columns behind this one are generated */
+	MemoryContext context;		/* of one profile */
+} Update;
+
+static int
+compare_strings(const void *a, const void *b)
+{
+	return profile_string_cmp(*(const ProfileString *) a, *(const ProfileString *) b);
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	return profile_string_cmp(((const PendingRow *) a)->key, ((const PendingRow *) b)->key);
+}
+
+/* ---------- statements over rows ---------- */
+
+static void
+run_over_rows(const char *sql, const char *name, Tuplestorestate *rows, TupleDesc tupdesc)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+
+	enr->md.name = pstrdup(name);
+	enr->md.tupdesc = tupdesc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = tuplestore_tuple_count(rows);
+	enr->reldata = rows;
+	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register \"%s\"", name);
+	if (SPI_execute(sql, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not merge pending rows");
+	(void) SPI_unregister_relation(name);
+}
+
+/* ---------- updating stored profiles ---------- */
+
+/*
+ * Can profiles be updated without a query?  Not if there is more to it than
+ * generated columns, constraints, indexes and triggers after the fact.
+ */
+static bool
+is_plain(Relation storage)
+{
+	TriggerDesc *triggers = storage->trigdesc;
+
+	return storage->rd_rel->relkind == RELKIND_RELATION && !storage->rd_rel->relhassubclass &&
+		!storage->rd_rel->relispartition && !storage->rd_rel->relrowsecurity && storage->rd_rules == NULL &&
+		(triggers == NULL || !triggers->trig_update_before_row) &&
+		pg_class_aclcheck(RelationGetRelid(storage), GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		pg_class_aclcheck(RelationGetRelid(storage), GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
+}
+
+/* The unique index by which profiles are looked up. */
+static Relation
+find_index(ResultRelInfo *relinfo, AttrNumber key)
+{
+	for (int i = 0; i < relinfo->ri_NumIndices; i++)
+	{
+		Relation	index = relinfo->ri_IndexRelationDescs[i];
+
+		if (index->rd_index->indisunique && index->rd_index->indisvalid && index->rd_index->indimmediate &&
+			index->rd_index->indnkeyatts == 1 && index->rd_index->indkey.values[0] == key &&
+			index->rd_rel->relam == BTREE_AM_OID && RelationGetIndexPredicate(index) == NIL)
+			return index;
+	}
+	return NULL;
+}
+
+/*
+ * Finds out how generated columns follow from the profile.  If all are as we
+ * made them, they are computed from the merged content, without an expression and
+ * without decoding the profile again.
+ */
+static void
+find_accessors(Update *update, Merge *merge)
+{
+	TupleDesc	tupdesc = RelationGetDescr(merge->storage);
+
+	update->columns = palloc0(tupdesc->natts * sizeof(ProfileAccessor));
+	update->by_accessors = true;
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
+		FuncExpr   *call;
+		Var		   *profile;
+		FmgrInfo	function;
+
+		if (column->attgenerated != ATTRIBUTE_GENERATED_STORED || column->attisdropped)
+		{
+			update->last_kept = i + 1;
+			continue;
+		}
+		update->by_accessors = false;
+		call = (FuncExpr *) build_column_default(merge->storage, i + 1);
+		if (call == NULL || !IsA(call, FuncExpr) || call->args == NIL)
+			return;
+		profile = linitial(call->args);
+		fmgr_info(call->funcid, &function);
+		if (!IsA(profile, Var) || profile->varattno != merge->profile ||
+			!profile_find_accessor(function.fn_addr, &update->columns[i]))
+			return;
+		if (list_length(call->args) > 1)
+		{
+			Const	   *name = lsecond(call->args);
+			text	   *value;
+
+			if (!IsA(name, Const) || name->consttype != TEXTOID || name->constisnull)
+				return;
+			value = DatumGetTextPP(name->constvalue);
+			if (!profile_name_is_valid(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)))
+				return;
+			update->columns[i].name = profile_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		}
+		update->by_accessors = true;
+	}
+}
+
+/* Prepares updates, as for a statement; false if they have to be left to one. */
+static bool
+begin_update(Update *update, Merge *merge)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	EState	   *estate;
+	ResultRelInfo *relinfo;
+
+	if (!is_plain(merge->storage))
+		return false;
+	CheckCmdReplicaIdentity(merge->storage, CMD_UPDATE);
+
+	estate = update->estate = CreateExecutorState();
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(merge->storage);
+	rte->relkind = merge->storage->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+	PROFILES_INIT_RANGE_TABLE(estate, rte, bms_make_singleton(merge->profile - FirstLowInvalidHeapAttributeNumber));
+	relinfo = update->relinfo = makeNode(ResultRelInfo);
+	InitResultRelInfo(relinfo, merge->storage, 1, NULL, 0);
+	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, relinfo);
+	ExecOpenIndices(relinfo, false);
+	update->index = find_index(relinfo, merge->key);
+	if (update->index == NULL)
+	{
+		ExecCloseIndices(relinfo);
+		FreeExecutorState(estate);
+		return false;
+	}
+
+	find_accessors(update, merge);
+
+	AfterTriggerBeginQuery();
+	update->transition = MakeTransitionCaptureState(merge->storage->trigdesc, RelationGetRelid(merge->storage), CMD_UPDATE);
+	ExecBSUpdateTriggers(estate, relinfo);
+	/* triggers may have waited for somebody, and written something */
+	CommandCounterIncrement();
+	estate->es_output_cid = GetCurrentCommandId(true);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	update->scan = PROFILES_INDEX_BEGINSCAN(merge->storage, update->index, GetActiveSnapshot(), 1);
+	update->old = table_slot_create(merge->storage, NULL);
+	update->new = MakeSingleTupleTableSlot(RelationGetDescr(merge->storage), &TTSOpsVirtual);
+	update->context = AllocSetContextCreate(CurrentMemoryContext, "merged profile", ALLOCSET_DEFAULT_SIZES);
+	return true;
+}
+
+static void
+end_update(Update *update)
+{
+	index_endscan(update->scan);
+	ExecDropSingleTupleTableSlot(update->old);
+	ExecDropSingleTupleTableSlot(update->new);
+	MemoryContextDelete(update->context);
+	ExecASUpdateTriggers(update->estate, update->relinfo, update->transition);
+	AfterTriggerEndQuery(update->estate);
+	PopActiveSnapshot();
+	/* closes indexes, too */
+	ExecCloseResultRelations(update->estate);
+	ExecResetTupleTable(update->estate->es_tupleTable, false);
+	FreeExecutorState(update->estate);
+}
+
+/* The union of some profiles of one key. */
+static void
+merge_rows(const PendingRow *rows, int n, ProfileContent *result)
+{
+	profile_decode_trusted(rows[0].profile, result);
+	for (int i = 1; i < n; i++)
+	{
+		ProfileContent next;
+		ProfileContent both;
+
+		profile_decode_trusted(rows[i].profile, &next);
+		profile_merge(result, &next, &both);
+		*result = both;
+	}
+}
+
+/* Makes update->new of update->old with another profile. */
+static void
+make_row(Update *update, Merge *merge, const ProfileContent *content, struct varlena *profile)
+{
+	TupleTableSlot *old = update->old;
+	TupleTableSlot *new = update->new;
+	TupleDesc	tupdesc = RelationGetDescr(merge->storage);
+	int			kept = update->by_accessors ? update->last_kept : tupdesc->natts;
+
+	slot_getsomeattrs(old, kept);
+	ExecClearTuple(new);
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
+
+		if (column->attisdropped)
+			new->tts_isnull[i] = true;
+		else if (update->by_accessors && column->attgenerated == ATTRIBUTE_GENERATED_STORED)
+			new->tts_values[i] = profile_accessor_value(&update->columns[i], content, &new->tts_isnull[i]);
+		else
+		{
+			new->tts_values[i] = old->tts_values[i];
+			new->tts_isnull[i] = old->tts_isnull[i];
+		}
+	}
+	new->tts_values[merge->profile - 1] = PointerGetDatum(profile);
+	ExecStoreVirtualTuple(new);
+	new->tts_tableOid = RelationGetRelid(merge->storage);
+	if (!update->by_accessors)
+		ExecComputeStoredGenerated(update->relinfo, update->estate, new, CMD_UPDATE);
+	if (tupdesc->constr != NULL)
+		ExecConstraints(update->relinfo, new, update->estate);
+}
+
+/* Replaces the row in update->old by update->new; false if somebody else was faster. */
+static bool
+replace_row(Update *update, Merge *merge)
+{
+	TupleTableSlot *old = update->old;
+	TupleTableSlot *new = update->new;
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	PROFILES_UPDATE_INDEXES update_indexes;
+	List	   *recheck = NIL;
+	TM_Result	result;
+
+	result = table_tuple_update(merge->storage, &old->tts_tid, new, update->estate->es_output_cid,
+								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Updated || result == TM_Deleted)
+		return false;
+	if (result != TM_Ok)
+		elog(ERROR, "could not update a profile: %d", result);
+	if (PROFILES_ANY_INDEXES(update_indexes))
+		recheck = PROFILES_INSERT_INDEX_TUPLES(update->relinfo, new, update->estate, update_indexes);
+	ExecARUpdateTriggers(update->estate, update->relinfo, NULL, NULL, &old->tts_tid, NULL, new, recheck,
+						 update->transition, false);
+	return true;
+}
+
+/* Merges rows of one key into the stored profile; false if there is none. */
+static bool
+update_profile(Update *update, Merge *merge, const PendingRow *rows, int n)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(update->context);
+	text	   *key = cstring_to_text_with_len(rows->key.data, rows->key.len);
+	ScanKeyData scan_key;
+	bool		found;
+
+	/* the scan keeps what it allocates */
+	MemoryContextSwitchTo(old_context);
+	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, update->index->rd_indcollation[0],
+						   F_TEXTEQ, PointerGetDatum(key));
+	index_rescan(update->scan, &scan_key, 1, NULL, 0);
+	found = index_getnext_slot(update->scan, ForwardScanDirection, update->old);
+	MemoryContextSwitchTo(update->context);
+	if (found)
+	{
+		bool		isnull;
+		Datum		datum = slot_getattr(update->old, merge->profile, &isnull);
+		struct varlena *stored = PG_DETOAST_DATUM_PACKED(datum);
+		struct varlena *merged;
+		ProfileContent a;
+		ProfileContent b;
+		ProfileContent both;
+
+		profile_decode_trusted(stored, &a);
+		merge_rows(rows, n, &b);
+		profile_merge(&a, &b, &both);
+		merged = profile_build(&both);
+		if (VARSIZE_ANY_EXHDR(merged) != VARSIZE_ANY_EXHDR(stored) ||
+			memcmp(VARDATA_ANY(merged), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) != 0)
+		{
+			make_row(update, merge, &both, merged);
+			found = replace_row(update, merge);
+		}
+		ResetPerTupleExprContext(update->estate);
+	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(update->context);
+	return found;
+}
+
+/* Leaves the profile of one key to a statement. */
+static void
+put_new_row(Merge *merge, const PendingRow *rows, int n)
+{
+	ProfileContent content;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "new profile", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	merge_rows(rows, n, &content);
+	values[0] = PointerGetDatum(cstring_to_text_with_len(rows->key.data, rows->key.len));
+	values[1] = PointerGetDatum(profile_build(&content));
+	if (merge->new_rows == NULL)
+	{
+		MemoryContextSwitchTo(merge->context);
+		merge->new_rows = tuplestore_begin_heap(false, false, work_mem);
+	}
+	tuplestore_putvalues(merge->new_rows, merge->new_desc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Merges the rows taken so far. */
+static void
+merge_taken(Merge *merge)
+{
+	Update		update = {0};
+	bool		by_hand;
+	int			n;
+
+	if (merge->nrows == 0)
+		return;
+	qsort(merge->rows, merge->nrows, sizeof(PendingRow), compare_rows);
+	/* what was written before is to be seen */
+	CommandCounterIncrement();
+	by_hand = begin_update(&update, merge);
+	for (int i = 0; i < merge->nrows; i += n)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (n = 1; i + n < merge->nrows && profile_string_eq(merge->rows[i].key, merge->rows[i + n].key); n++)
+			;
+		if (!by_hand || !update_profile(&update, merge, merge->rows + i, n))
+			put_new_row(merge, merge->rows + i, n);
+	}
+	if (by_hand)
+		end_update(&update);
+	CommandCounterIncrement();
+	if (merge->new_rows != NULL)
+	{
+		run_over_rows(psprintf(MERGE_NEW, merge->kind), NEW_ROWS, merge->new_rows, merge->new_desc);
+		tuplestore_end(merge->new_rows);
+		merge->new_rows = NULL;
+	}
+	merge->nrows = merge->size = 0;
+	merge->rows = NULL;
+	MemoryContextReset(merge->context);
+}
+
+/* ---------- taking pending rows ---------- */
+
+static bool
+is_blocked(Merge *merge, ProfileString key)
+{
+	return merge->nblocked > 0 &&
+		bsearch(&key, merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings) != NULL;
+}
+
+static void
+read_blocked(Merge *merge)
+{
+	if (SPI_execute(psprintf("SELECT b.key FROM profiles.blocked b WHERE b.kind = '%s'", merge->kind), true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read blocked keys");
+	merge->nblocked = SPI_processed;
+	merge->blocked = palloc(sizeof(ProfileString) * (merge->nblocked + 1));
+	for (int i = 0; i < merge->nblocked; i++)
+	{
+		bool		isnull;
+		text	   *key = DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		merge->blocked[i] = profile_string(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+	}
+	qsort(merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings);
+}
+
+/* Takes a note of what became of events. */
+static void
+count_events(Merge *merge, int32 source, const char *reason, Datum events, Datum example, bool no_example)
+{
+	Datum		values[] = {Int32GetDatum(source), CStringGetTextDatum(reason), events, example};
+	bool		nulls[] = {false, false, false, no_example};
+
+	tuplestore_putvalues(merge->taken, merge->taken_desc, values, nulls);
+}
+
+/* Nearly all are folded, so these are added up. */
+static void
+count_folded(Merge *merge, int32 source, int64 events)
+{
+	if (source != merge->last_source)
+	{
+		if (merge->last_source != 0)
+			count_events(merge, merge->last_source, "folded", Int64GetDatum(merge->folded), (Datum) 0, true);
+		merge->last_source = source;
+		merge->folded = 0;
+	}
+	merge->folded += events;
+}
+
+static void
+put_row(Merge *merge, ProfileString key, Datum profile)
+{
+	MemoryContext old = MemoryContextSwitchTo(merge->context);
+	PendingRow *row;
+	char	   *copy;
+
+	if (merge->nrows == merge->size)
+	{
+		merge->size = merge->size * 2 + 1024;
+		merge->rows = merge->rows == NULL ? palloc(merge->size * sizeof(PendingRow))
+			: repalloc_huge(merge->rows, merge->size * sizeof(PendingRow));
+	}
+	row = &merge->rows[merge->nrows++];
+	copy = palloc(key.len);
+	memcpy(copy, key.data, key.len);
+	row->key = profile_string(copy, key.len);
+	row->profile = PG_DETOAST_DATUM_COPY(profile);
+	MemoryContextSwitchTo(old);
+}
+
+/* Looks at a pending row; false if it is to stay. */
+static bool
+take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
+{
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+	TM_FailureData failure;
+	ProfileString key = {NULL, 0};
+	bool		blocked = false;
+
+	slot_getallattrs(slot);
+	if (!nulls[PENDING_KEY])
+	{
+		text	   *text_key = DatumGetTextPP(values[PENDING_KEY]);
+
+		key = profile_string(VARDATA_ANY(text_key), VARSIZE_ANY_EXHDR(text_key));
+		blocked = is_blocked(merge, key);
+	}
+	else if (!nulls[PENDING_PROFILE])
+		return false;
+	if (nulls[PENDING_PROFILE])
+	{
+		/* a mark */
+		if (nulls[PENDING_LEFT_OUT])
+			return false;
+	}
+	else if (!nulls[PENDING_LEFT_OUT] && !blocked)
+	{
+		ProfileContent times;
+
+		profile_decode_times_trusted(PG_DETOAST_DATUM_PACKED(values[PENDING_PROFILE]), &times);
+		if (times.first_seen > merge->limit)
+			return false;
+	}
+
+	if (table_tuple_delete(merge->pending, &slot->tts_tid, GetCurrentCommandId(true), snapshot,
+						   InvalidSnapshot, true, &failure, false) != TM_Ok)
+		return false;
+	if (nulls[PENDING_PROFILE])
+		count_events(merge, DatumGetInt32(values[PENDING_SOURCE]), TextDatumGetCString(values[PENDING_LEFT_OUT]), values[PENDING_EVENTS],
+					 nulls[PENDING_EXAMPLE] ? values[PENDING_KEY] : values[PENDING_EXAMPLE],
+					 nulls[PENDING_EXAMPLE] && nulls[PENDING_KEY]);
+	else if (blocked)
+		count_events(merge, DatumGetInt32(values[PENDING_SOURCE]), "blocked", values[PENDING_EVENTS], (Datum) 0, true);
+	else
+	{
+		count_folded(merge, DatumGetInt32(values[PENDING_SOURCE]), DatumGetInt64(values[PENDING_EVENTS]));
+		put_row(merge, key, values[PENDING_PROFILE]);
+	}
+	return true;
+}
+
+static Relation
+open_table(FunctionCallInfo fcinfo, const char *format, const char *kind)
+{
+	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+
+	return table_open(get_relname_relid(psprintf(format, kind), schema), RowExclusiveLock);
+}
+
+static TupleDesc
+make_desc(int n, const char *const *names, const Oid *types)
+{
+	TupleDesc	tupdesc = CreateTemplateTupleDesc(n);
+
+	for (int i = 0; i < n; i++)
+		TupleDescInitEntry(tupdesc, i + 1, names[i], types[i], -1, 0);
+	return tupdesc;
+}
+
+/*
+ * _merge_rows(kind text, most integer, until timestamptz): takes pending rows, at
+ * most so many, merges them and counts what was left out.  until is the time up
+ * to which events count.  Returns how many it took.
+ */
+Datum
+profiles_merge_rows(PG_FUNCTION_ARGS)
+{
+	static const char *const taken_names[] = {"source_id", "reason", "events", "example"};
+	static const Oid taken_types[] = {INT4OID, TEXTOID, INT8OID, TEXTOID};
+	static const char *const new_names[] = {"key", "profile"};
+	Merge		merge = {0};
+	int32		most = PG_GETARG_INT32(1);
+	int64		taken = 0;
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	MemoryContext row_context;
+
+	merge.kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	merge.limit = PG_GETARG_TIMESTAMPTZ(2);
+	merge.pending = open_table(fcinfo, "%s_pending", merge.kind);
+	merge.storage = open_table(fcinfo, "%s_profile", merge.kind);
+	merge.key = SPI_fnumber(RelationGetDescr(merge.storage), "key");
+	merge.profile = SPI_fnumber(RelationGetDescr(merge.storage), "profile");
+	if (merge.key <= 0 || merge.profile <= 0 || SPI_fnumber(RelationGetDescr(merge.pending), "example") != PENDING_EXAMPLE)
+		elog(ERROR, "tables of profiles are not as they should be");
+
+	SPI_connect();
+	read_blocked(&merge);
+	merge.context = AllocSetContextCreate(CurrentMemoryContext, "pending rows", ALLOCSET_DEFAULT_SIZES);
+	merge.taken_desc = make_desc(lengthof(taken_names), taken_names, taken_types);
+	merge.new_desc = make_desc(lengthof(new_names), new_names,
+							   (Oid[]) {TEXTOID, SPI_gettypeid(RelationGetDescr(merge.storage), merge.profile)});
+	merge.taken = tuplestore_begin_heap(false, false, work_mem);
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "pending row", ALLOCSET_DEFAULT_SIZES);
+
+	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	scan = table_beginscan(merge.pending, snapshot, 0, NULL);
+	slot = table_slot_create(merge.pending, NULL);
+	while (taken < most && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(row_context);
+
+		taken += take_row(&merge, slot, snapshot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_context);
+		if (MemoryContextMemAllocated(merge.context, false) >= maintenance_work_mem * 1024L / 2)
+			merge_taken(&merge);
+	}
+	merge_taken(&merge);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+
+	count_folded(&merge, 0, 0);
+	if (tuplestore_tuple_count(merge.taken) > 0)
+		run_over_rows(psprintf(COUNT_TAKEN, merge.kind), TAKEN_ROWS, merge.taken, merge.taken_desc);
+	tuplestore_end(merge.taken);
+	SPI_finish();
+	table_close(merge.storage, NoLock);
+	table_close(merge.pending, NoLock);
+	PG_RETURN_INT64(taken);
+}
