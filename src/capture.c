@@ -43,7 +43,6 @@
 PG_FUNCTION_INFO_V1(profiles_capture);
 PG_FUNCTION_INFO_V1(profiles_install_triggers);
 PG_FUNCTION_INFO_V1(profiles_remove_triggers);
-PG_FUNCTION_INFO_V1(profiles_lock_source);
 
 /* Names of the transition tables, and of the folded rows, in statements. */
 #define OLD_EVENTS	"profiles_old_events"
@@ -801,11 +800,11 @@ has_triggers_of(Oid relid, int32 source_id)
 
 /*
  * _install_triggers(view regclass, source_id integer, capture text,
- *					 on_change text, missing_only boolean)
+ *					 on_change text, part regclass)
  *
  * Gives the source's relation, its partitions and children their triggers, with
- * the rights of the source's adder.  missing_only leaves alone those that have
- * triggers, and takes no lock on them.
+ * the rights of the source's adder; or that part alone, if it has none yet, and no
+ * other is locked.
  */
 Datum
 profiles_install_triggers(PG_FUNCTION_ARGS)
@@ -813,7 +812,7 @@ profiles_install_triggers(PG_FUNCTION_ARGS)
 	int32		source_id = PG_GETARG_INT32(1);
 	char	   *capture = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	char	   *on_change = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	bool		missing_only = PG_GETARG_BOOL(4);
+	Oid			part = PG_ARGISNULL(4) ? InvalidOid : PG_GETARG_OID(4);
 	int			settings = profiles_pin_settings();
 	SourceDefinition *source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
 	ProfilesRole caller = profiles_become_adder(source->owner);
@@ -829,7 +828,7 @@ profiles_install_triggers(PG_FUNCTION_ARGS)
 		if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
 			get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
 			continue;
-		if (!missing_only || !has_triggers_of(relation, source_id))
+		if (!OidIsValid(part) || (relation == part && !has_triggers_of(relation, source_id)))
 			create_triggers(relation, source_id, capture, on_change);
 	}
 	SPI_finish();
@@ -851,11 +850,15 @@ profiles_remove_triggers(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	Oid			capture = LookupFuncName(list_make2(makeString("profiles"), makeString("capture")),
 										 0, NULL, false);
-	Relation	relation = table_open(relid, AccessExclusiveLock);
-	TriggerDesc *triggers = relation->trigdesc;
+	Relation	relation = try_table_open(relid, AccessExclusiveLock);
+	TriggerDesc *triggers;
 	List	   *ours = NIL;
 	ListCell   *lc;
 
+	/* dropped while we waited */
+	if (relation == NULL)
+		PG_RETURN_VOID();
+	triggers = relation->trigdesc;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		if (triggers->triggers[i].tgfoid == capture)
@@ -870,22 +873,5 @@ profiles_remove_triggers(PG_FUNCTION_ARGS)
 		performDeletion(&trigger, DROP_RESTRICT, 0);
 		CommandCounterIncrement();
 	}
-	PG_RETURN_VOID();
-}
-
-/*
- * _lock_source(view regclass): locks the tables of a source, for reading, until
- * the end of the transaction.
- *
- * A table that ALTER TABLE has rewritten looks empty to older snapshots.  So
- * whatever folds locks first, and takes its snapshot then.
- */
-Datum
-profiles_lock_source(PG_FUNCTION_ARGS)
-{
-	SourceDefinition *source = profiles_source_definition(PG_GETARG_OID(0));
-
-	LockRelationOid(source->relation, AccessShareLock);
-	(void) find_all_inheritors(source->relation, AccessShareLock, NULL);
 	PG_RETURN_VOID();
 }

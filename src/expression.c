@@ -454,6 +454,50 @@ uses_whole_row(Node *node, void *context)
 }
 
 /*
+ * The query of a source's view, and where it reads the events from; NULL if the
+ * view is not one of a source: any may be asked about, and its owner may change it.
+ */
+static Query *
+source_view_query(Relation view, RangeTblRef **from)
+{
+	Query	   *query;
+	RangeTblEntry *rte;
+
+	if (view->rd_rel->relkind != RELKIND_VIEW)
+		return NULL;
+	query = get_view_query(view);
+	if (list_length(query->jointree->fromlist) != 1 ||
+		!IsA(linitial(query->jointree->fromlist), RangeTblRef))
+		return NULL;
+	*from = linitial_node(RangeTblRef, query->jointree->fromlist);
+	rte = rt_fetch((*from)->rtindex, query->rtable);
+	if (rte->rtekind != RTE_RELATION || rte->tablesample != NULL || !rte->inh ||
+		query->jointree->quals != NULL || query->setOperations != NULL ||
+		query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs || query->hasSubLinks ||
+		query->cteList != NIL || query->groupClause != NIL || query->groupingSets != NIL ||
+		query->havingQual != NULL || query->distinctClause != NIL || query->sortClause != NIL ||
+		query->limitOffset != NULL || query->limitCount != NULL || query->rowMarks != NIL)
+		return NULL;
+	return query;
+}
+
+/*
+ * The relation of events of a source's view, on which it takes no lock; InvalidOid
+ * if the view is not one of a source.
+ */
+Oid
+profiles_source_events(Oid view)
+{
+	Relation	relation = table_open(view, AccessShareLock);
+	RangeTblRef *from;
+	Query	   *query = source_view_query(relation, &from);
+	Oid			events = query == NULL ? InvalidOid : rt_fetch(from->rtindex, query->rtable)->relid;
+
+	table_close(relation, NoLock);
+	return events;
+}
+
+/*
  * What a source's view says: its owner, its relation, its columns as
  * expressions over that relation's row.
  *
@@ -464,36 +508,19 @@ profiles_source_definition(Oid view)
 {
 	Relation	relation = table_open(view, AccessShareLock);
 	SourceDefinition *source = palloc0(sizeof(SourceDefinition));
-	Query	   *query;
-	RangeTblRef *from = NULL;
-	RangeTblEntry *rte = NULL;
+	RangeTblRef *from;
+	Query	   *query = source_view_query(relation, &from);
 	List	   *context;
 	ListCell   *lc;
 
-	if (relation->rd_rel->relkind != RELKIND_VIEW)
+	if (query == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a view", RelationGetRelationName(relation))));
-	query = copyObject(get_view_query(relation));
-	if (list_length(query->jointree->fromlist) == 1 &&
-		IsA(linitial(query->jointree->fromlist), RangeTblRef))
-	{
-		from = linitial_node(RangeTblRef, query->jointree->fromlist);
-		rte = rt_fetch(from->rtindex, query->rtable);
-	}
-	/* any view may be asked about, and its owner may change it */
-	if (rte == NULL || rte->rtekind != RTE_RELATION || rte->tablesample != NULL || !rte->inh ||
-		query->jointree->quals != NULL || query->setOperations != NULL ||
-		query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs || query->hasSubLinks ||
-		query->cteList != NIL || query->groupClause != NIL || query->groupingSets != NIL ||
-		query->havingQual != NULL || query->distinctClause != NIL || query->sortClause != NIL ||
-		query->limitOffset != NULL || query->limitCount != NULL || query->rowMarks != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("view \"%s\" is not the view of a source", RelationGetRelationName(relation))));
-
+				 errmsg("\"%s\" is not the view of a source", RelationGetRelationName(relation)),
+				 errhint("Drop the source and add it again.")));
+	query = copyObject(query);
 	source->owner = relation->rd_rel->relowner;
-	source->relation = rte->relid;
+	source->relation = rt_fetch(from->rtindex, query->rtable)->relid;
 	context = deparse_context_for(get_rel_name(source->relation), source->relation);
 	foreach(lc, query->targetList)
 	{
@@ -545,9 +572,13 @@ profiles_source_columns(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* _source_relation(view regclass): the relation of events. */
+/* _source_relation(view regclass): the relation of events, NULL if it is not the view of a source. */
 Datum
 profiles_source_relation(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_OID(profiles_source_definition(PG_GETARG_OID(0))->relation);
+	Oid			events = profiles_source_events(PG_GETARG_OID(0));
+
+	if (!OidIsValid(events))
+		PG_RETURN_NULL();
+	PG_RETURN_OID(events);
 }

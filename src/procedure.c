@@ -10,7 +10,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -25,12 +27,14 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(profiles_run_rebuild);
 PG_FUNCTION_INFO_V1(profiles_run_refresh);
 PG_FUNCTION_INFO_V1(profiles_run_sync);
 PG_FUNCTION_INFO_V1(profiles_lock_kind);
 PG_FUNCTION_INFO_V1(profiles_lock_relation);
+PG_FUNCTION_INFO_V1(profiles_lock_tables);
 
 const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
 
@@ -309,5 +313,93 @@ profiles_lock_relation(PG_FUNCTION_ARGS)
 
 	if (get_rel_namespace(relation) == get_func_namespace(fcinfo->flinfo->fn_oid))
 		LockRelationOid(relation, PG_GETARG_BOOL(1) ? ShareRowExclusiveLock : AccessExclusiveLock);
+	PG_RETURN_VOID();
+}
+
+/* ---------- the tables of sources ---------- */
+
+/* What is locked for reading in one attempt, and what could not be. */
+typedef struct Attempt
+{
+	List	   *locked;
+	Oid			busy;
+} Attempt;
+
+/* Locks a relation, unless that would have to wait.  Does it exist then? */
+static bool
+try_lock(Attempt *attempt, Oid relation)
+{
+	if (!ConditionalLockRelationOid(relation, AccessShareLock))
+	{
+		attempt->busy = relation;
+		return false;
+	}
+	attempt->locked = lappend_oid(attempt->locked, relation);
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation));
+}
+
+/* A table, or that of a source's view, and what inherits from it. */
+static void
+try_lock_tables(Attempt *attempt, Oid relation)
+{
+	List	   *tables;
+	ListCell   *lc;
+
+	if (get_rel_relkind(relation) == RELKIND_VIEW)
+	{
+		if (!try_lock(attempt, relation) || !OidIsValid(relation = profiles_source_events(relation)))
+			return;
+	}
+	tables = list_make1_oid(relation);
+	/* the list grows meanwhile */
+	foreach(lc, tables)
+	{
+		if (try_lock(attempt, lfirst_oid(lc)))
+			tables = list_concat_unique_oid(tables, find_inheritance_children(lfirst_oid(lc), NoLock));
+		if (OidIsValid(attempt->busy))
+			return;
+	}
+}
+
+/*
+ * _lock_tables(relations regclass[]): locks tables, or those of the views of
+ * sources, with what inherits from them, for reading, until the end of the transaction.
+ *
+ * A table that ALTER TABLE has rewritten looks empty to older snapshots.  So
+ * whatever folds locks first, and takes its snapshot then.
+ *
+ * Others lock these tables in orders of their own: a partition before its parent,
+ * the table of a source before its view.  So we wait for one only while we hold
+ * none, and have nobody wait for us.
+ */
+Datum
+profiles_lock_tables(PG_FUNCTION_ARGS)
+{
+	ArrayType  *relations = PG_GETARG_ARRAYTYPE_P(0);
+	Oid			waited_for = InvalidOid;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(relations, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &values, &nulls, &n);
+	for (;;)
+	{
+		Attempt		attempt = {NIL, InvalidOid};
+		ListCell   *lc;
+
+		for (int i = 0; i < n && !OidIsValid(attempt.busy); i++)
+		{
+			if (!nulls[i])
+				try_lock_tables(&attempt, DatumGetObjectId(values[i]));
+		}
+		if (!OidIsValid(attempt.busy))
+			break;
+		foreach(lc, attempt.locked)
+			UnlockRelationOid(lfirst_oid(lc), AccessShareLock);
+		if (OidIsValid(waited_for))
+			UnlockRelationOid(waited_for, AccessShareLock);
+		waited_for = attempt.busy;
+		LockRelationOid(waited_for, AccessShareLock);
+	}
 	PG_RETURN_VOID();
 }

@@ -83,6 +83,7 @@ typedef struct SourceDefinition
 } SourceDefinition;
 
 extern SourceDefinition *profiles_source_definition(Oid view);
+extern Oid	profiles_source_events(Oid view);
 extern Query *profiles_source_query(Relation relation, SourceDefinition *before, List *entries);
 extern char *profiles_relation_text(Oid relid);
 extern Oid	profiles_column_type(const char *name);

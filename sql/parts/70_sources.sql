@@ -155,9 +155,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the tables that a source is made of; temporary children, which only their session can read, are none.';
 
-CREATE FUNCTION profiles._install_triggers(source_view regclass, source_id integer, capture text, on_change text, missing_only boolean) RETURNS void
-    AS 'MODULE_PATHNAME', 'profiles_install_triggers' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._install_triggers(regclass, integer, text, text, boolean) IS 'Internal: gives the tables of a source their triggers.';
+CREATE FUNCTION profiles._install_triggers(source_view regclass, source_id integer, capture text, on_change text, part regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_install_triggers' LANGUAGE C;
+COMMENT ON FUNCTION profiles._install_triggers(regclass, integer, text, text, regclass) IS 'Internal: gives the tables of a source their triggers (part NULL), or one of them that has none.';
 
 CREATE FUNCTION profiles._remove_triggers(relation regclass) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_remove_triggers' LANGUAGE C STRICT;
@@ -210,7 +210,7 @@ BEGIN
     IF found.capture = 'none' THEN
         PERFORM profiles._drop_triggers(found.id);
     ELSE
-        PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, false)',
+        PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, NULL)',
                                      view, found.id, found.capture, found.on_change));
         INSERT INTO profiles.source_part (source_id, relation, kind, folded)
         SELECT found.id, n, k.kind, true

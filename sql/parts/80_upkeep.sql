@@ -61,32 +61,51 @@ $$;
 COMMENT ON FUNCTION profiles._notice_progress(text) IS 'Internal: says how far long work is.';
 
 -- Whatever folds locks first, in a statement of its own.
-CREATE FUNCTION profiles._lock_source(source_view regclass) RETURNS void
-    AS 'MODULE_PATHNAME', 'profiles_lock_source' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._lock_source(regclass) IS 'Internal: locks the tables of a source for reading.';
+CREATE FUNCTION profiles._lock_tables(relations regclass[]) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_lock_tables' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._lock_tables(regclass[]) IS 'Internal: locks tables, or those of the views of sources, for reading, with their partitions and children; waits for one only while it has none of the others.';
 
-CREATE FUNCTION profiles._lock_sources() RETURNS void
+CREATE FUNCTION profiles._lock_sources() RETURNS timestamptz
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM profiles._lock_source(to_regclass(profiles._source_view(c.id))) FROM profiles.source_config c;
+    PERFORM profiles._lock_tables(ARRAY(SELECT to_regclass(profiles._source_view(c.id)) FROM profiles.source_config c ORDER BY c.id));
+    RETURN clock_timestamp();
 END
 $$;
-COMMENT ON FUNCTION profiles._lock_sources() IS 'Internal: locks the tables of all sources for reading.';
+COMMENT ON FUNCTION profiles._lock_sources() IS 'Internal: locks the tables of all sources for reading, and says since when they are.';
+
+-- Who holds locks and waits for further ones may be waited for by those who have
+-- these, and one of both is lost to a deadlock, unless we let go in time.
+CREATE FUNCTION profiles._lock_until(statement text, until timestamptz) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM set_config('lock_timeout', greatest(extract(epoch FROM until - clock_timestamp()) * 1000, 1)::int || 'ms', true);
+    EXECUTE statement;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION profiles._lock_until(text, timestamptz) IS 'Internal: runs what locks a table, if it gets the lock by then.';
 
 -- partitions
 
 -- Compares the tables of captured sources with those recorded, by name and by
 -- their triggers: what vanished follows on_change, new ones get triggers. Every
 -- step that folds looks for the former, while it holds the locks: what is detached
--- for the time of a fold would be missed. New ones can wait for the next run.
-CREATE FUNCTION profiles._note_parts(install boolean) RETURNS void
+-- for the time of a fold would be missed. New ones can wait for the next run, and
+-- do if others are at them; so can triggers on what is no part any more.
+CREATE FUNCTION profiles._note_parts(install boolean, locked_at timestamptz) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c record;
+    until timestamptz := locked_at + least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
     r record;
 BEGIN
     -- not while folding: the other kind's upkeep would wait for it
@@ -95,43 +114,66 @@ BEGIN
     END IF;
     -- first all that went: a partition may have moved from one source to another
     FOR r IN
-        WITH lost AS (
-            DELETE FROM profiles.source_part p
-            USING profiles.source_config s
-            WHERE p.source_id = s.id AND s.capture <> 'none' AND to_regclass(profiles._source_view(s.id)) IS NOT NULL
-              AND (NOT p.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.id))))
-                   OR NOT EXISTS (SELECT FROM pg_trigger t
-                                  WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
-                                    AND t.tgfoid = 'profiles.capture'::regproc
-                                    AND encode(t.tgargs, 'escape') = format('%s\000%s\000%s\000', s.id, s.capture, s.on_change)))
-            RETURNING p.source_id, p.relation)
-        SELECT DISTINCT l.source_id, l.relation FROM lost l ORDER BY 1, 2
+        SELECT DISTINCT s.id, s.source, p.relation
+        FROM profiles.source_part p JOIN profiles.source_config s ON s.id = p.source_id
+        WHERE s.capture <> 'none' AND to_regclass(profiles._source_view(s.id)) IS NOT NULL
+          AND (NOT p.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.id))))
+               OR NOT EXISTS (SELECT FROM pg_trigger t
+                              WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
+                                AND t.tgfoid = 'profiles.capture'::regproc
+                                AND encode(t.tgargs, 'escape') = format('%s\000%s\000%s\000', s.id, s.capture, s.on_change)))
+        ORDER BY 1, 3
     LOOP
-        PERFORM profiles._lose_part(r.source_id, r.relation);
+        IF profiles._lose_part(r.id, r.relation, until) THEN
+            DELETE FROM profiles.source_part p WHERE p.source_id = r.id AND p.relation = r.relation;
+        ELSE
+            -- it is folded whether it is kept or comes back
+            UPDATE profiles.source_part p SET folded = false WHERE p.source_id = r.id AND p.relation = r.relation;
+            IF install THEN
+                RAISE NOTICE 'partition % has left %, but is locked by another transaction', r.relation, r.source
+                    USING HINT = 'The next refresh keeps its events, if it is still there then.';
+            END IF;
+        END IF;
     END LOOP;
     IF NOT install THEN
         RETURN;
     END IF;
-    FOR c IN
-        SELECT s.*, v.view, profiles._source_parts(v.view) AS parts
-        FROM profiles.source_config s, to_regclass(profiles._source_view(s.id)) AS v (view)
-        WHERE s.capture <> 'none' AND v.view IS NOT NULL ORDER BY s.id
+    FOR r IN
+        SELECT s.*, v.view, n.part
+        FROM profiles.source_config s, to_regclass(profiles._source_view(s.id)) AS v (view), unnest(profiles._source_parts(v.view)) AS n (part)
+        WHERE s.capture <> 'none' AND v.view IS NOT NULL
+          AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = n.part)
+        ORDER BY s.id, n.part
     LOOP
-        CONTINUE WHEN NOT EXISTS (SELECT FROM unnest(c.parts) AS n
-                                  WHERE n NOT IN (SELECT p.relation FROM profiles.source_part p WHERE p.source_id = c.id));
-        PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, true)', c.view, c.id, c.capture, c.on_change));
-        INSERT INTO profiles.source_part (source_id, relation, kind, folded)
-        SELECT c.id, n, k.kind, false FROM unnest(c.parts) AS n, profiles._source_kind k WHERE k.source_id = c.id
-        ON CONFLICT DO NOTHING;
+        IF profiles._lock_until(format('SELECT profiles._install_triggers(%L, %s, %L, %L, %s)', r.view, r.id, r.capture, r.on_change, profiles._table(r.part)::oid), until) THEN
+            INSERT INTO profiles.source_part (source_id, relation, kind, folded)
+            SELECT r.id, r.part, k.kind, false FROM profiles._source_kind k WHERE k.source_id = r.id;
+        ELSE
+            RAISE NOTICE 'partition % of % is locked by another transaction', r.part, r.source
+                USING HINT = 'It is not captured yet. The next refresh sees to that, and folds its events.';
+        END IF;
+    END LOOP;
+    FOR r IN
+        SELECT t.tgrelid::regclass AS relation, s.source
+        FROM pg_trigger t JOIN profiles.source_config s ON s.id::text = split_part(encode(t.tgargs, 'escape'), '\000', 1)
+        WHERE t.tgfoid = 'profiles.capture'::regproc AND t.tgname = 'profiles_insert'
+          AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = t.tgrelid::regclass::text)
+        ORDER BY 1
+    LOOP
+        IF NOT profiles._lock_until(format('SELECT profiles._remove_triggers(%s)', r.relation::oid), until) THEN
+            RAISE NOTICE '% is no part of % any more, but is locked by another transaction', r.relation, r.source
+                USING HINT = 'It keeps the triggers of profiles, which do nothing there, until the next refresh.';
+        END IF;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION profiles._note_parts(boolean) IS 'Internal: notices partitions that came or went.';
+COMMENT ON FUNCTION profiles._note_parts(boolean, timestamptz) IS 'Internal: notices partitions that came or went.';
 
 -- A partition went, or is another one of the same name. Under recompute its
 -- events are gone; under keep what it had stays, as far as it is there to be
 -- read: in kept, and pending, since a rebuild may have taken it from profiles.
-CREATE FUNCTION profiles._lose_part(source_id integer, part text) RETURNS void
+-- Returns false if it can't be read by then.
+CREATE FUNCTION profiles._lose_part(source_id integer, part text, until timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -140,8 +182,9 @@ DECLARE
     view regclass := to_regclass(profiles._source_view(c.id));
     k record;
 BEGIN
-    IF profiles._table(part) IS NOT NULL THEN
-        PERFORM profiles._ddl(format('SELECT profiles._remove_triggers(%s)', profiles._table(part)::oid));
+    IF c.on_change = 'keep' AND profiles._table(part) IS NOT NULL
+       AND NOT profiles._lock_until(format('SELECT profiles._lock_tables(ARRAY[%s]::regclass[])', profiles._table(part)::oid), until) THEN
+        RETURN false;
     END IF;
     FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = c.id LOOP
         IF c.on_change = 'recompute' THEN
@@ -161,9 +204,10 @@ BEGIN
                       HINT = 'Under on_change => ''keep'', detach a partition and CALL profiles.refresh() before you drop it.';
         END IF;
     END LOOP;
+    RETURN true;
 END
 $$;
-COMMENT ON FUNCTION profiles._lose_part(integer, text) IS 'Internal: follows on_change for a partition that went.';
+COMMENT ON FUNCTION profiles._lose_part(integer, text, timestamptz) IS 'Internal: follows on_change for a partition that went.';
 
 -- Folds what a new partition had when it was noticed; its triggers are
 -- committed by then. Returns whether there was one.
@@ -176,6 +220,8 @@ DECLARE
 BEGIN
     SELECT s.source_id, s.relation INTO p FROM profiles.source_part s
     WHERE NOT s.folded AND s.kind = _fold_part.kind
+      -- not one that has left, and could not be kept yet
+      AND s.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.source_id))))
     ORDER BY s.source_id, s.relation LIMIT 1;
     IF NOT FOUND THEN
         RETURN false;
@@ -510,14 +556,14 @@ CREATE FUNCTION profiles._rebuild_step(kind text, first boolean, since timestamp
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    locked_at timestamptz := profiles._lock_sources();
 BEGIN
-    PERFORM profiles._lock_sources();
+    PERFORM profiles._note_parts(first, locked_at);
     IF NOT first THEN
-        PERFORM profiles._note_parts(false);
         RETURN profiles._upkeep_step(kind);
     END IF;
     PERFORM profiles._check_kind(kind);
-    PERFORM profiles._note_parts(true);
     PERFORM profiles._keep_events();
     PERFORM profiles._rebuild_begin(kind);
     RETURN true;
@@ -530,11 +576,11 @@ CREATE FUNCTION profiles._refresh_step(kind text, first boolean, since timestamp
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    locked_at timestamptz := profiles._lock_sources();
     c record;
 BEGIN
-    PERFORM profiles._lock_sources();
+    PERFORM profiles._note_parts(first, locked_at);
     IF NOT first THEN
-        PERFORM profiles._note_parts(false);
         IF profiles._fold_part(kind) THEN
             RETURN true;
         END IF;
@@ -542,7 +588,6 @@ BEGIN
     END IF;
 
     PERFORM profiles._check_kind(kind);
-    PERFORM profiles._note_parts(true);
     PERFORM profiles._keep_events();
     IF since IS NOT NULL THEN
         FOR c IN SELECT s.id FROM profiles.source_config s ORDER BY s.id LOOP

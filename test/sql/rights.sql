@@ -280,7 +280,7 @@ BEGIN
         'ALTER VIEW profiles.source_1 OWNER TO rights_adder',
         'SELECT profiles._fold(''profiles.source_1'', ''user'', 1)',
         'SELECT profiles._rebuild_step(''user'', true, NULL)',
-        'SELECT profiles._install_triggers(''profiles.source_1'', 1, ''none'', ''recompute'', false)',
+        'SELECT profiles._install_triggers(''profiles.source_1'', 1, ''none'', ''recompute'', NULL)',
         'DELETE FROM profiles.user_pending',
         'INSERT INTO profiles.blocked VALUES (''user'', ''u1'')',
         'CREATE TRIGGER t AFTER INSERT ON web.events FOR EACH STATEMENT EXECUTE FUNCTION profiles.capture(1, ''deferred'', ''recompute'')',
@@ -436,7 +436,7 @@ SET client_min_messages = warning;
 SELECT public.attempt('SELECT * FROM profiles._fold(''vault.people'', ''user'', 1)') = 'done' AS done,
        public.attempt('SELECT * FROM profiles._fold(''vault.few'', ''user'', 1)') = 'done' AS done,
        public.attempt('SELECT profiles._check_source(''vault.people'')') = 'done' AS done,
-       public.attempt('SELECT profiles._install_triggers(''vault.people'', 1, ''deferred'', ''recompute'', false)') = 'done' AS done;
+       public.attempt('SELECT profiles._install_triggers(''vault.people'', 1, ''deferred'', ''recompute'', NULL)') = 'done' AS done;
 SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'vault.secret'::regclass;
 CREATE VIEW profiles.source_77 AS SELECT 12345678::bigint AS user_id, ts AS seen_at FROM plot.events;
 CREATE VIEW profiles.source_78 AS SELECT usr_id AS user_id FROM plot.events;
