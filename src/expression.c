@@ -483,16 +483,21 @@ source_view_query(Relation view, RangeTblRef **from)
 
 /*
  * The relation of events of a source's view, on which it takes no lock; InvalidOid
- * if the view is not one of a source.
+ * if the view is gone, or not one of a source.
  */
 Oid
 profiles_source_events(Oid view)
 {
-	Relation	relation = table_open(view, AccessShareLock);
+	Relation	relation = try_table_open(view, AccessShareLock);
 	RangeTblRef *from;
-	Query	   *query = source_view_query(relation, &from);
-	Oid			events = query == NULL ? InvalidOid : rt_fetch(from->rtindex, query->rtable)->relid;
+	Query	   *query;
+	Oid			events = InvalidOid;
 
+	if (relation == NULL)
+		return InvalidOid;
+	query = source_view_query(relation, &from);
+	if (query != NULL)
+		events = rt_fetch(from->rtindex, query->rtable)->relid;
 	table_close(relation, NoLock);
 	return events;
 }
@@ -516,7 +521,7 @@ profiles_source_definition(Oid view)
 	if (query == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not the view of a source", RelationGetRelationName(relation)),
+				 errmsg("the source's view is not as it was made"),
 				 errhint("Drop the source and add it again.")));
 	query = copyObject(query);
 	source->owner = relation->rd_rel->relowner;

@@ -48,6 +48,25 @@ COMMENT ON COLUMN profiles.source_count.reason IS 'Why events were left out, or 
 COMMENT ON COLUMN profiles.source_count.events IS 'How many: all of the last rebuild and those captured since.';
 COMMENT ON COLUMN profiles.source_count.example IS 'Key of one of them, where it is known.';
 
+CREATE TABLE profiles.source_failure (
+    source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
+    failed_at timestamptz NOT NULL DEFAULT now(),
+    sqlstate text NOT NULL,
+    message text NOT NULL,
+    hint text,
+    was_folded boolean NOT NULL,
+    PRIMARY KEY (source_id, kind)
+);
+COMMENT ON TABLE profiles.source_failure IS 'Sources that could not be folded and are left out, until a rebuild can fold them; see the view status.';
+COMMENT ON COLUMN profiles.source_failure.source_id IS 'The source.';
+COMMENT ON COLUMN profiles.source_failure.kind IS 'user or account.';
+COMMENT ON COLUMN profiles.source_failure.failed_at IS 'When it was last tried.';
+COMMENT ON COLUMN profiles.source_failure.sqlstate IS 'Class of the error.';
+COMMENT ON COLUMN profiles.source_failure.message IS 'The error.';
+COMMENT ON COLUMN profiles.source_failure.hint IS 'Its hint, if it had one.';
+COMMENT ON COLUMN profiles.source_failure.was_folded IS 'Had it been folded as a whole before, so that it has a part in profiles?';
+
 -- Pending rows are only ever appended by writers, so that these never wait for
 -- each other, and taken by whoever has the kind's upkeep lock. A profile is to
 -- be merged; a key without one is a mark: to be computed anew from its events; a
@@ -167,6 +186,7 @@ COMMENT ON COLUMN profiles.upkeep.rebuilt_at IS 'When the last rebuild that is d
 ALTER TABLE profiles.source_config OWNER TO @extowner@;
 ALTER TABLE profiles.source_part OWNER TO @extowner@;
 ALTER TABLE profiles.source_count OWNER TO @extowner@;
+ALTER TABLE profiles.source_failure OWNER TO @extowner@;
 ALTER TABLE profiles.kept OWNER TO @extowner@;
 ALTER TABLE profiles.due OWNER TO @extowner@;
 ALTER TABLE profiles.blocked OWNER TO @extowner@;
@@ -178,6 +198,7 @@ SELECT pg_extension_config_dump('profiles.view_grant', '');
 SELECT pg_extension_config_dump('profiles.source_config_id_seq', '');
 SELECT pg_extension_config_dump('profiles.source_part', '');
 SELECT pg_extension_config_dump('profiles.source_count', '');
+SELECT pg_extension_config_dump('profiles.source_failure', '');
 SELECT pg_extension_config_dump('profiles.user_pending', '');
 SELECT pg_extension_config_dump('profiles.account_pending', '');
 SELECT pg_extension_config_dump('profiles.kept', '');
@@ -193,6 +214,10 @@ CREATE FUNCTION profiles._source_columns(source_view regclass, OUT name text, OU
     AS 'MODULE_PATHNAME', 'profiles_source_columns' LANGUAGE C STABLE STRICT ROWS 20;
 COMMENT ON FUNCTION profiles._source_columns(regclass) IS 'Internal: the columns of a source''s view and their expressions over the source''s row.';
 
+CREATE FUNCTION profiles._source_relation(source_view regclass) RETURNS regclass
+    AS 'MODULE_PATHNAME', 'profiles_source_relation' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION profiles._source_relation(regclass) IS 'Internal: the relation of events of a source''s view; NULL if its owner has made something else of it.';
+
 CREATE FUNCTION profiles._source_view(source_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN 'profiles.source_' || source_id;
@@ -202,7 +227,8 @@ COMMENT ON FUNCTION profiles._source_view(integer) IS 'Internal: name of a sourc
 CREATE VIEW profiles._source_kind AS
 SELECT c.id AS source_id,
        k.kind,
-       EXISTS (SELECT FROM profiles.due d WHERE d.kind = k.kind AND d.source_id = c.id) AS rebuild_due,
+       EXISTS (SELECT FROM profiles.due d WHERE d.kind = k.kind AND d.source_id = c.id)
+       OR EXISTS (SELECT FROM profiles.source_failure f WHERE f.kind = k.kind AND f.source_id = c.id) AS rebuild_due,
        u.refreshed_at,
        u.rebuilt_at
 FROM profiles.source_config c
@@ -228,7 +254,7 @@ LEFT JOIN pg_class v ON v.oid = to_regclass('profiles.source_' || c.id)
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(name, expression) FILTER (WHERE name NOT LIKE 'keep %') AS mapping,
            jsonb_object_agg(substr(name, 6), expression) FILTER (WHERE name LIKE 'keep %') AS filters
-    FROM profiles._source_columns(v.oid)
+    FROM profiles._source_columns(CASE WHEN profiles._source_relation(v.oid) IS NOT NULL THEN v.oid END)
 ) m ON true;
 ALTER VIEW profiles.sources OWNER TO @extowner@;
 COMMENT ON VIEW profiles.sources IS 'The sources of events and how their columns map to attributes, chosen ones included.';
@@ -240,7 +266,7 @@ COMMENT ON COLUMN profiles.sources.filters IS 'Reason to SQL condition: events f
 COMMENT ON COLUMN profiles.sources.capture IS 'How events get into profiles as they arrive: deferred, immediate or none.';
 COMMENT ON COLUMN profiles.sources.on_change IS 'What UPDATE, DELETE and TRUNCATE of events do: recompute or keep.';
 COMMENT ON COLUMN profiles.sources.rls IS 'What was said about row-level security: refuse, invoker or ignore.';
-COMMENT ON COLUMN profiles.sources.rebuild_due IS 'Has its definition changed since the last rebuild? Then CALL profiles.rebuild().';
+COMMENT ON COLUMN profiles.sources.rebuild_due IS 'Has its definition changed since the last rebuild, or was it left out? Then CALL profiles.rebuild().';
 COMMENT ON COLUMN profiles.sources.added_at IS 'When it was added.';
 
 CREATE VIEW profiles.status AS
@@ -253,7 +279,9 @@ SELECT c.source,
        coalesce(k.rebuild_due, true) AS rebuild_due,
        coalesce(n.folded, 0) AS folded,
        coalesce(n.left_out, '{}') AS left_out,
-       coalesce(n.examples, '{}') AS examples
+       coalesce(n.examples, '{}') AS examples,
+       f.error,
+       f.failed_at
 FROM profiles.source_config c
 LEFT JOIN profiles._source_kind k ON k.source_id = c.id
 LEFT JOIN LATERAL (
@@ -280,7 +308,13 @@ LEFT JOIN LATERAL (
               FROM profiles.account_pending WHERE left_out IS NOT NULL) r
         WHERE r.source_id = c.id AND r.kind = k.kind
         GROUP BY r.reason) s
-) n ON true;
+) n ON true
+LEFT JOIN LATERAL (
+    SELECT f.sqlstate || ': ' || f.message AS error, f.failed_at
+    FROM profiles.source_failure f
+    WHERE f.source_id = c.id AND f.kind = coalesce(k.kind, f.kind)
+    ORDER BY f.failed_at DESC, f.kind LIMIT 1
+) f ON true;
 ALTER VIEW profiles.status OWNER TO @extowner@;
 COMMENT ON VIEW profiles.status IS 'How up to date the profiles are, per source and kind, and what became of its events: folded, or left out and why.';
 COMMENT ON COLUMN profiles.status.source IS 'Name of the source.';
@@ -289,10 +323,12 @@ COMMENT ON COLUMN profiles.status.pending IS 'Rows that were captured and wait f
 COMMENT ON COLUMN profiles.status.lag IS 'Age of the oldest of them; NULL if there is none.';
 COMMENT ON COLUMN profiles.status.last_refresh IS 'When the last refresh of the kind that is done began.';
 COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the kind that is done began.';
-COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does.';
+COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does; if the source is left out, only rebuild.';
 COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since.';
 COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
 COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out.';
+COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole: SQLSTATE and message of the error that folding it ended with; NULL if it is not.';
+COMMENT ON COLUMN profiles.status.failed_at IS 'When folding it was last tried, if it is left out.';
 
 CREATE VIEW profiles.progress AS
 SELECT kind, phase, done, total,

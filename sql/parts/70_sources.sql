@@ -136,10 +136,6 @@ END
 $$;
 COMMENT ON FUNCTION profiles._check_capture(text, text) IS 'Internal: refuses values of capture and on_change.';
 
-CREATE FUNCTION profiles._source_relation(source_view regclass) RETURNS regclass
-    AS 'MODULE_PATHNAME', 'profiles_source_relation' LANGUAGE C STABLE STRICT;
-COMMENT ON FUNCTION profiles._source_relation(regclass) IS 'Internal: the relation of events of a source''s view.';
-
 -- Names of the tables that a source is made of, which triggers can be on.
 CREATE FUNCTION profiles._source_parts(source_view regclass) RETURNS text[]
     LANGUAGE sql STABLE

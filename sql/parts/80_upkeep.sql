@@ -129,8 +129,8 @@ BEGIN
         ELSE
             -- it is folded whether it is kept or comes back
             UPDATE profiles.source_part p SET folded = false WHERE p.source_id = r.id AND p.relation = r.relation;
-            IF install THEN
-                RAISE NOTICE 'partition % has left %, but is locked by another transaction', r.relation, r.source
+            IF install AND NOT EXISTS (SELECT FROM profiles.source_failure f WHERE f.source_id = r.id) THEN
+                RAISE NOTICE 'table % has left source %, but is locked by another transaction', r.relation, r.source
                     USING HINT = 'The next refresh keeps its events, if it is still there then.';
             END IF;
         END IF;
@@ -145,13 +145,23 @@ BEGIN
           AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = n.part)
         ORDER BY s.id, n.part
     LOOP
-        IF profiles._lock_until(format('SELECT profiles._install_triggers(%L, %s, %L, %L, %s)', r.view, r.id, r.capture, r.on_change, profiles._table(r.part)::oid), until) THEN
-            INSERT INTO profiles.source_part (source_id, relation, kind, folded)
-            SELECT r.id, r.part, k.kind, false FROM profiles._source_kind k WHERE k.source_id = r.id;
-        ELSE
-            RAISE NOTICE 'partition % of % is locked by another transaction', r.part, r.source
-                USING HINT = 'It is not captured yet. The next refresh sees to that, and folds its events.';
-        END IF;
+        BEGIN
+            IF profiles._lock_until(format('SELECT profiles._install_triggers(%L, %s, %L, %L, %s)', r.view, r.id, r.capture, r.on_change, profiles._table(r.part)::oid), until) THEN
+                INSERT INTO profiles.source_part (source_id, relation, kind, folded)
+                SELECT r.id, r.part, k.kind, false FROM profiles._source_kind k WHERE k.source_id = r.id;
+            ELSE
+                RAISE NOTICE 'table % of source % is locked by another transaction', r.part, r.source
+                    USING HINT = 'It is not captured yet. The next refresh sees to that, and folds its events.';
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            IF profiles._ends_call(sqlstate) THEN
+                RAISE;
+            END IF;
+            RAISE WARNING 'table % of source % can''t be captured: %', r.part, r.source, sqlerrm USING
+                ERRCODE = sqlstate,
+                HINT = format('Role %I, which added the source, needs the TRIGGER privilege on it. The next refresh tries again.',
+                              (SELECT pg_get_userbyid(v.relowner) FROM pg_class v WHERE v.oid = r.view));
+        END;
     END LOOP;
     FOR r IN
         SELECT t.tgrelid::regclass AS relation, s.source
@@ -161,7 +171,7 @@ BEGIN
         ORDER BY 1
     LOOP
         IF NOT profiles._lock_until(format('SELECT profiles._remove_triggers(%s)', r.relation::oid), until) THEN
-            RAISE NOTICE '% is no part of % any more, but is locked by another transaction', r.relation, r.source
+            RAISE NOTICE 'table % has left source %, but is locked by another transaction', r.relation, r.source
                 USING HINT = 'It keeps the triggers of profiles, which do nothing there, until the next refresh.';
         END IF;
     END LOOP;
@@ -172,7 +182,7 @@ COMMENT ON FUNCTION profiles._note_parts(boolean, timestamptz) IS 'Internal: not
 -- A partition went, or is another one of the same name. Under recompute its
 -- events are gone; under keep what it had stays, as far as it is there to be
 -- read: in kept, and pending, since a rebuild may have taken it from profiles.
--- Returns false if it can't be read by then.
+-- Returns false if it can't be read by then, or the source is left out.
 CREATE FUNCTION profiles._lose_part(source_id integer, part text, until timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -181,23 +191,34 @@ DECLARE
     c profiles.source_config := (SELECT s FROM profiles.source_config s WHERE s.id = _lose_part.source_id);
     view regclass := to_regclass(profiles._source_view(c.id));
     k record;
+    hint text;
 BEGIN
     IF c.on_change = 'keep' AND profiles._table(part) IS NOT NULL
-       AND NOT profiles._lock_until(format('SELECT profiles._lock_tables(ARRAY[%s]::regclass[])', profiles._table(part)::oid), until) THEN
+       AND (EXISTS (SELECT FROM profiles.source_failure f WHERE f.source_id = c.id)
+            OR NOT profiles._lock_until(format('SELECT profiles._lock_tables(ARRAY[%s]::regclass[])', profiles._table(part)::oid), until)) THEN
         RETURN false;
     END IF;
     FOR k IN SELECT s.kind FROM profiles._source_kind s WHERE s.source_id = c.id LOOP
         IF c.on_change = 'recompute' THEN
             INSERT INTO profiles.due (kind, source_id, reason) VALUES (k.kind, c.id, 'partition gone');
         ELSIF profiles._table(part) IS NOT NULL THEN
-            EXECUTE format('WITH folded AS MATERIALIZED ( '
-                           '    SELECT f.key, f.profile FROM profiles._fold($1, $2, relation => profiles._table($3)) f WHERE f.left_out IS NULL '
-                           '), kept AS ( '
-                           '    INSERT INTO profiles.kept (kind, key, source, profile) SELECT $2, f.key, $4, f.profile FROM folded f '
-                           ') '
-                           'INSERT INTO profiles.%I (source_id, key, profile, events) SELECT $5, f.key, f.profile, 0 FROM folded f',
-                           k.kind || '_pending')
-            USING view, k.kind, part, c.source, c.id;
+            BEGIN
+                EXECUTE format('WITH folded AS MATERIALIZED ( '
+                               '    SELECT f.key, f.profile FROM profiles._fold($1, $2, relation => profiles._table($3)) f WHERE f.left_out IS NULL '
+                               '), kept AS ( '
+                               '    INSERT INTO profiles.kept (kind, key, source, profile) SELECT $2, f.key, $4, f.profile FROM folded f '
+                               ') '
+                               'INSERT INTO profiles.%I (source_id, key, profile, events) SELECT $5, f.key, f.profile, 0 FROM folded f',
+                               k.kind || '_pending')
+                USING view, k.kind, part, c.source, c.id;
+            EXCEPTION WHEN OTHERS THEN
+                GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+                IF profiles._ends_call(sqlstate) THEN
+                    RAISE;
+                END IF;
+                PERFORM profiles._note_failure(c.id, k.kind, sqlstate, sqlerrm, hint);
+                RETURN false;
+            END;
         ELSE
             RAISE WARNING 'partition % of % is gone', part, c.source
                 USING DETAIL = 'Stored profiles keep its events until they are computed anew.',
@@ -217,9 +238,11 @@ CREATE FUNCTION profiles._fold_part(kind text) RETURNS boolean
 AS $$
 DECLARE
     p record;
+    hint text;
 BEGIN
     SELECT s.source_id, s.relation INTO p FROM profiles.source_part s
     WHERE NOT s.folded AND s.kind = _fold_part.kind
+      AND NOT EXISTS (SELECT FROM profiles.source_failure f WHERE f.source_id = s.source_id AND f.kind = s.kind)
       -- not one that has left, and could not be kept yet
       AND s.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.source_id))))
     ORDER BY s.source_id, s.relation LIMIT 1;
@@ -232,6 +255,13 @@ BEGIN
     USING p.source_id, kind, p.relation;
     UPDATE profiles.source_part s SET folded = true
     WHERE s.source_id = p.source_id AND s.relation = p.relation AND s.kind = _fold_part.kind;
+    RETURN true;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    IF profiles._ends_call(sqlstate) THEN
+        RAISE;
+    END IF;
+    PERFORM profiles._note_failure(p.source_id, kind, sqlstate, sqlerrm, hint);
     RETURN true;
 END
 $$;
@@ -261,6 +291,8 @@ COMMENT ON FUNCTION profiles._merge_pending(text, integer) IS 'Internal: merges 
 -- Computes marked subjects anew, at most so many, from the events that are
 -- left and what is kept. One statement, so one snapshot: what was captured of a
 -- subject by then is in its events, and taken with the mark. Returns how many.
+-- What was captured of a source that is left out stays pending, since it is in no
+-- fold; and if that has a part in profiles, nothing is taken from them.
 CREATE FUNCTION profiles._recompute_marked(kind text, most integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -269,6 +301,8 @@ CREATE FUNCTION profiles._recompute_marked(kind text, most integer) RETURNS bigi
 AS $$
 DECLARE
     taken bigint;
+    failures jsonb[];
+    f jsonb;
 BEGIN
     EXECUTE format('SELECT count(*) FROM (SELECT FROM profiles.%I q WHERE q.profile IS NULL AND q.left_out IS NULL LIMIT 1) m',
                    kind || '_pending') INTO taken;
@@ -280,24 +314,31 @@ BEGIN
             SELECT DISTINCT q.key FROM profiles.%1$I q
             WHERE q.profile IS NULL AND q.left_out IS NULL
             LIMIT $2
-        ), taken AS (
-            DELETE FROM profiles.%1$I p USING marked m
-            WHERE p.key = m.key AND (p.profile IS NOT NULL OR p.left_out IS NULL)
         ), folded AS MATERIALIZED (
             SELECT c.id AS source_id, f.*
             FROM profiles.source_config c
-            CROSS JOIN LATERAL profiles._fold(to_regclass(profiles._source_view(c.id)), $1,
-                                              keys => (SELECT coalesce(array_agg(m.key), '{}') FROM marked m)) f
-            WHERE f.profile IS NOT NULL
+            CROSS JOIN LATERAL profiles._fold_softly(c.id, $1, (SELECT coalesce(array_agg(m.key), '{}') FROM marked m)) f
+            WHERE (f.profile IS NOT NULL OR f.failure IS NOT NULL)
               AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = f.key)
+        ), left_out AS MATERIALIZED (
+            SELECT l.source_id, l.was_folded FROM profiles.source_failure l WHERE l.kind = $1
+            UNION ALL
+            SELECT f.source_id, profiles._was_folded(f.source_id, $1) FROM folded f WHERE f.failure IS NOT NULL
+        ), taken AS (
+            DELETE FROM profiles.%1$I p USING marked m
+            WHERE p.key = m.key AND (p.profile IS NOT NULL OR p.left_out IS NULL)
+              AND (p.profile IS NULL OR p.source_id NOT IN (SELECT l.source_id FROM left_out l))
         ), held AS (
             INSERT INTO profiles.%1$I (source_id, key, left_out, profile, events)
             SELECT f.source_id, f.key, f.left_out, f.profile, f.events FROM folded f WHERE f.left_out IS NOT NULL
         ), fresh AS MATERIALIZED (
             SELECT u.key, profiles.profile_union_agg(u.profile) AS profile
-            FROM (SELECT f.key, f.profile FROM folded f WHERE f.left_out IS NULL
+            FROM (SELECT f.key, f.profile FROM folded f WHERE f.left_out IS NULL AND f.failure IS NULL
                   UNION ALL
-                  SELECT k.key, k.profile FROM profiles.kept k JOIN marked m ON m.key = k.key WHERE k.kind = $1) u
+                  SELECT k.key, k.profile FROM profiles.kept k JOIN marked m ON m.key = k.key WHERE k.kind = $1
+                  UNION ALL
+                  SELECT p.key, p.profile FROM profiles.%2$I p JOIN marked m ON m.key = p.key
+                  WHERE EXISTS (SELECT FROM left_out l WHERE l.was_folded)) u
             GROUP BY u.key
         ), gone AS (
             DELETE FROM profiles.%2$I p USING marked m
@@ -308,8 +349,12 @@ BEGIN
             ON CONFLICT (key) DO UPDATE SET profile = EXCLUDED.profile
             WHERE p.profile OPERATOR(profiles.<>) EXCLUDED.profile
         )
-        SELECT count(*) FROM marked $query$, kind || '_pending', profiles._storage(kind))
-    INTO taken USING kind, most;
+        SELECT (SELECT count(*) FROM marked), (SELECT array_agg(f.failure) FROM folded f WHERE f.failure IS NOT NULL)
+        $query$, kind || '_pending', profiles._storage(kind))
+    INTO taken, failures USING kind, most;
+    FOREACH f IN ARRAY coalesce(failures, '{}') LOOP
+        PERFORM profiles._note_failure((f ->> 'source_id')::integer, kind, f ->> 'state', f ->> 'message', f ->> 'hint');
+    END LOOP;
     RETURN taken;
 END
 $$;
@@ -343,21 +388,18 @@ COMMENT ON FUNCTION profiles._compact_kept(text) IS 'Internal: merges rows of ke
 -- rebuild
 
 -- Folds one source into staging. The same statement, so the same snapshot,
--- takes what is pending of the source: it is in the fold.
+-- takes what is pending of the source: it is in the fold. If that fails, the source
+-- is left out, and what is pending stays.
 CREATE FUNCTION profiles._fold_source(source_id integer, kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     view regclass := to_regclass(profiles._source_view(source_id));
-    source_name text := (SELECT c.source FROM profiles.source_config c WHERE c.id = source_id);
     staging text := kind || '_staging';
+    hint text;
 BEGIN
-    IF view IS NULL THEN
-        RAISE undefined_table USING
-            MESSAGE = format('the relation of source %s is gone', source_name),
-            HINT = format('Remove the source with profiles.drop_source(%L). Profiles are as they were.', source_name);
-    END IF;
+    PERFORM profiles._check_source_is_there(source_id);
     UPDATE profiles.source_part p SET folded = true
     WHERE p.source_id = _fold_source.source_id AND p.kind = _fold_source.kind AND NOT p.folded;
     EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
@@ -382,12 +424,20 @@ BEGIN
     USING source_id, kind;
     EXECUTE format('DELETE FROM profiles.%I s WHERE s.source_id = $1 AND s.left_out IS NOT NULL', staging)
     USING source_id;
+    DELETE FROM profiles.source_failure f WHERE f.source_id = _fold_source.source_id AND f.kind = _fold_source.kind;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    IF profiles._ends_call(sqlstate) THEN
+        RAISE;
+    END IF;
+    PERFORM profiles._note_failure(source_id, kind, sqlstate, sqlerrm, hint);
 END
 $$;
-COMMENT ON FUNCTION profiles._fold_source(integer, text) IS 'Internal: folds one source into staging.';
+COMMENT ON FUNCTION profiles._fold_source(integer, text) IS 'Internal: folds one source into staging, or leaves it out.';
 
 -- Writes the next range of keys: changed profiles only, and none for keys that
--- no source has any more. Returns whether keys are left.
+-- no source has any more, unless nothing may be taken from profiles. Returns whether
+-- keys are left.
 CREATE FUNCTION profiles._write_range(kind text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -400,19 +450,23 @@ DECLARE
     storage text := profiles._storage(kind);
     range text;
     written bigint;
+    merges constant boolean := profiles._takes_nothing(kind);
 BEGIN
     EXECUTE format('SELECT key FROM profiles.%I WHERE key > $1 ORDER BY key OFFSET %s LIMIT 1', staging, batch)
        INTO upper_key USING lower_key;
     range := '%1$s.key >= $1' || CASE WHEN upper_key IS NULL THEN '' ELSE ' AND %1$s.key < $2' END;
 
-    EXECUTE format('DELETE FROM profiles.%I AS p WHERE ' || format(range, 'p') ||
-                   ' AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.key = p.key)', storage, staging)
-    USING lower_key, upper_key;
+    IF NOT merges THEN
+        EXECUTE format('DELETE FROM profiles.%I AS p WHERE ' || format(range, 'p') ||
+                       ' AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.key = p.key)', storage, staging)
+        USING lower_key, upper_key;
+    END IF;
     EXECUTE format('INSERT INTO profiles.%I AS p (key, profile) '
                    'SELECT s.key, profiles.profile_union_agg(s.profile) FROM profiles.%I s WHERE ' || format(range, 's') ||
                    ' GROUP BY s.key ORDER BY s.key '
-                   'ON CONFLICT (key) DO UPDATE SET profile = EXCLUDED.profile '
-                   'WHERE p.profile OPERATOR(profiles.<>) EXCLUDED.profile', storage, staging)
+                   'ON CONFLICT (key) DO UPDATE SET profile = ' ||
+                   CASE WHEN merges THEN 'p.profile OPERATOR(profiles.||) EXCLUDED.profile WHERE profiles._adds(p.profile, EXCLUDED.profile)'
+                        ELSE 'EXCLUDED.profile WHERE p.profile OPERATOR(profiles.<>) EXCLUDED.profile' END, storage, staging)
     USING lower_key, upper_key;
 
     EXECUTE format('SELECT count(*) FROM profiles.%I s WHERE ' || format(range, 's'), staging)
@@ -578,6 +632,7 @@ AS $$
 DECLARE
     locked_at timestamptz := profiles._lock_sources();
     c record;
+    hint text;
 BEGIN
     PERFORM profiles._note_parts(first, locked_at);
     IF NOT first THEN
@@ -590,19 +645,32 @@ BEGIN
     PERFORM profiles._check_kind(kind);
     PERFORM profiles._keep_events();
     IF since IS NOT NULL THEN
-        FOR c IN SELECT s.id FROM profiles.source_config s ORDER BY s.id LOOP
-            EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
-                           'SELECT $1, f.key, f.left_out, f.profile, 0 '
-                           'FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f '
-                           'WHERE f.left_out IS NULL OR f.left_out LIKE ''future %%'' AND NOT EXISTS '
-                           '   (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)',
-                           kind || '_pending')
-            USING c.id, kind, since;
+        FOR c IN SELECT s.id, s.source FROM profiles.source_config s ORDER BY s.id LOOP
+            BEGIN
+                EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
+                               'SELECT $1, f.key, f.left_out, f.profile, 0 '
+                               'FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f '
+                               'WHERE f.left_out IS NULL OR f.left_out LIKE ''future %%'' AND NOT EXISTS '
+                               '   (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)',
+                               kind || '_pending')
+                USING c.id, kind, since;
+            EXCEPTION WHEN OTHERS THEN
+                GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+                IF profiles._ends_call(sqlstate) THEN
+                    RAISE;
+                END IF;
+                -- nothing is lost: who asks again for the same time gets it
+                RAISE WARNING 'could not fold the latest events of source %: %', c.source, sqlerrm USING
+                    ERRCODE = sqlstate,
+                    HINT = coalesce(nullif(hint, '') || ' ', '') || format('When that is mended, CALL profiles.refresh(since => %L).', since);
+            END;
         END LOOP;
     END IF;
     IF EXISTS (SELECT FROM profiles.due d WHERE d.kind = _refresh_step.kind) THEN
         PERFORM profiles._rebuild_begin(kind);
     ELSE
+        PERFORM profiles._warn_of_failure(f) FROM profiles.source_failure f
+        WHERE f.kind = _refresh_step.kind AND f.failed_at < now() ORDER BY f.source_id;
         INSERT INTO profiles.upkeep AS u (kind, phase, started_at, noticed_at)
         VALUES (kind, 'merge', clock_timestamp(), clock_timestamp())
         ON CONFLICT ON CONSTRAINT upkeep_pkey DO UPDATE
@@ -615,7 +683,7 @@ COMMENT ON FUNCTION profiles._refresh_step(text, boolean, timestamptz) IS 'Inter
 
 CREATE PROCEDURE profiles.rebuild(kind text DEFAULT NULL)
     AS 'MODULE_PATHNAME', 'profiles_run_rebuild' LANGUAGE C;
-COMMENT ON PROCEDURE profiles.rebuild(text) IS 'Folds all events of all sources into the profiles of a kind, user or account, or of both (NULL). It commits in batches, readers see a profile''s old state until it is rewritten, and only changed profiles are written; profiles.progress shows how far it is. Another upkeep of the same kind is waited for. In a transaction block it is one transaction, with a NOTICE. If it fails or is interrupted, profiles are in their old or new state; the next refresh or rebuild completes it.';
+COMMENT ON PROCEDURE profiles.rebuild(text) IS 'Folds all events of all sources into the profiles of a kind, user or account, or of both (NULL). It commits in batches, readers see a profile''s old state until it is rewritten, and only changed profiles are written; profiles.progress shows how far it is. Another upkeep of the same kind is waited for. In a transaction block it is one transaction, with a NOTICE. If it fails or is interrupted, profiles are in their old or new state; the next refresh or rebuild completes it. A source that can''t be folded is left out, with a WARNING: what profiles have of it stays, and profiles.status says why.';
 
 CREATE PROCEDURE profiles.refresh(kind text DEFAULT NULL, since timestamptz DEFAULT NULL)
     AS 'MODULE_PATHNAME', 'profiles_run_refresh' LANGUAGE C;

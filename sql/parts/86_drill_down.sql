@@ -254,6 +254,9 @@ DECLARE
     condition text;
     row_columns text;
 BEGIN
+    IF events IS NULL THEN
+        RETURN 'its view is not as it was made';
+    END IF;
     IF objection IS NULL THEN
         -- a column of events has one collation, whatever those of the sources are
         SELECT jsonb_object_agg(c.name, jsonb_build_object(

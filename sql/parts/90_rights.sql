@@ -16,7 +16,7 @@ BEGIN
         FROM pg_proc p
         JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'profiles'
-        WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', '_filter', 'capture')
+        WHERE p.provolatile <> 'i' AND p.proname NOT IN ('_source_columns', '_source_relation', '_filter', 'capture')
           AND p.proname NOT IN ('_latest_time', '_event_indexes', '_advise_indexes', '_chain_start', '_find_event_indexes', '_indexed_relations',
                                 '_facet_column', 'session_events', 'account_users', 'facet')
           AND p.proname NOT IN ('_segment_definition', '_read_segment', '_segment_count', 'matched_keys')

@@ -177,7 +177,7 @@ SELECT profiles.drop_source('lab.visits');
 \c - rights_adder
 SET client_min_messages = warning;
 SELECT profiles.add_source('lab.visits', mapping => '{"plan": "plan"}');
--- a right that is gone stops the rebuild, and profiles stay as they were
+-- without the right to read it a source is left out, and profiles stay as they were
 \c - rights_owner
 SET client_min_messages = warning;
 GRANT SELECT ON web.events TO rights_adder;

@@ -139,7 +139,7 @@ SELECT count(*) > 0 AS still_there FROM profiles.users WHERE user_id LIKE 'd%';
 CALL profiles.rebuild('user');
 SELECT count(*) AS still_there FROM profiles.users WHERE user_id LIKE 'd%';
 
--- an error that is not about a row's data stops the rebuild and loses nothing
+-- a source that fails for another reason than a row's data is left out, and nothing is lost
 CREATE FUNCTION web.half(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x / 2';
 CREATE TABLE web.halves (ts timestamptz, user_id int);
 INSERT INTO web.halves VALUES ('2026-01-01Z', 4);
@@ -151,7 +151,7 @@ SELECT user_id, last_half FROM profiles.users WHERE user_id = '4';
 SELECT phase FROM profiles.progress WHERE kind = 'user';
 SELECT profiles.drop_source('web.halves');
 
--- a vanished relation is an error with a way out, and profiles stay
+-- so is one whose relation has vanished
 CREATE TABLE web.gone (ts timestamptz, user_id text);
 SELECT profiles.add_source('web.gone');
 DROP TABLE web.gone;
