@@ -193,6 +193,9 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, Run *run)
 
 	start_procedure(fcinfo, name, run);
 	SPI_connect_ext(run->atomic ? 0 : SPI_OPT_NONATOMIC);
+	/* who has changed things that another kind's upkeep waits for must not wait for that */
+	for (int kind = 0; kind < PROFILES_KINDS && run->atomic && only == NULL; kind++)
+		(void) profiles_lock(run->extension, kind, PROFILES_UPKEEP_LOCK, ExclusiveLock, false, run->wait);
 	for (int kind = 0; kind < PROFILES_KINDS; kind++)
 	{
 		if (only == NULL || strcmp(only, profiles_kinds[kind]) == 0)

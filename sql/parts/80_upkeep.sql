@@ -95,6 +95,21 @@ COMMENT ON FUNCTION profiles._lock_until(text, timestamptz) IS 'Internal: runs w
 
 -- partitions
 
+CREATE FUNCTION profiles._lost_parts(OUT source_id integer, OUT source text, OUT relation text) RETURNS SETOF record
+    LANGUAGE sql STABLE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT DISTINCT s.id, s.source, p.relation
+    FROM profiles.source_part p JOIN profiles.source_config s ON s.id = p.source_id
+    WHERE s.capture <> 'none' AND to_regclass(profiles._source_view(s.id)) IS NOT NULL
+      AND (NOT p.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.id))))
+           OR NOT EXISTS (SELECT FROM pg_trigger t
+                          WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
+                            AND t.tgfoid = 'profiles.capture'::regproc
+                            AND encode(t.tgargs, 'escape') = format('%s\000%s\000%s\000', s.id, s.capture, s.on_change)));
+END;
+COMMENT ON FUNCTION profiles._lost_parts() IS 'Internal: recorded tables of captured sources that are no part any more, or others of the same name.';
+
 -- Compares the tables of captured sources with those recorded, by name and by
 -- their triggers: what vanished follows on_change, new ones get triggers. Every
 -- step that folds looks for the former, while it holds the locks: what is detached
@@ -108,21 +123,14 @@ DECLARE
     until timestamptz := locked_at + least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
     r record;
 BEGIN
-    -- not while folding: the other kind's upkeep would wait for it
-    IF install THEN
-        PERFORM FROM profiles.source_config s ORDER BY s.id FOR UPDATE;
+    -- Who changes records of both kinds does so after the other kind's upkeep has; not
+    -- while folding, for which that would have to wait. References to sources go on.
+    IF install OR EXISTS (SELECT FROM profiles._lost_parts()) THEN
+        PERFORM FROM profiles.source_config s ORDER BY s.id FOR NO KEY UPDATE;
     END IF;
     -- first all that went: a partition may have moved from one source to another
     FOR r IN
-        SELECT DISTINCT s.id, s.source, p.relation
-        FROM profiles.source_part p JOIN profiles.source_config s ON s.id = p.source_id
-        WHERE s.capture <> 'none' AND to_regclass(profiles._source_view(s.id)) IS NOT NULL
-          AND (NOT p.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.id))))
-               OR NOT EXISTS (SELECT FROM pg_trigger t
-                              WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
-                                AND t.tgfoid = 'profiles.capture'::regproc
-                                AND encode(t.tgargs, 'escape') = format('%s\000%s\000%s\000', s.id, s.capture, s.on_change)))
-        ORDER BY 1, 3
+        SELECT l.source_id AS id, l.source, l.relation FROM profiles._lost_parts() l ORDER BY 1, 3
     LOOP
         IF profiles._lose_part(r.id, r.relation, until) THEN
             DELETE FROM profiles.source_part p WHERE p.source_id = r.id AND p.relation = r.relation;
