@@ -423,10 +423,10 @@ sub errors_of
 	my @script = split /\n/, slurp_file($session->{errors} =~ s/\.err$//r);
 	for my $line (split /\n/, slurp_file($session->{errors}))
 	{
-		if ($line =~ /(?::(\d+): )?(?:ERROR|FATAL|PANIC):  (\w{5}): (.*)/)
+		if (my ($number, $state, $message) = $line =~ /:(\d+): (?:ERROR|FATAL|PANIC):  (\w{5}): (.*)/)
 		{
-			my $in_block = $2 eq '40P01' && $session->{name} =~ /^upkeep/ && $script[ $1 - 2 ] =~ /^BEGIN/;
-			push @{ $errors{ $in_block ? '40P01 in a block' : $2 } }, $3;
+			$state .= ' in a block' if $state eq '40P01' && $session->{name} =~ /^upkeep/ && $script[ $number - 2 ] =~ /^BEGIN/;
+			push @{ $errors{$state} }, $message;
 		}
 		push @{ $errors{lost} }, $line if $line =~ /connection to server was lost|server closed/;
 	}
