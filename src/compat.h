@@ -83,8 +83,10 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 /* 18 lets a scan count what it did. */
 #if PG_VERSION_NUM >= 180000
 #define PROFILES_INDEX_BEGINSCAN(table, index, snapshot, nkeys) index_beginscan((table), (index), (snapshot), NULL, (nkeys), 0)
+#define PROFILES_INDEX_BEGINSCAN_BITMAP(index, snapshot, nkeys) index_beginscan_bitmap((index), (snapshot), NULL, (nkeys))
 #else
 #define PROFILES_INDEX_BEGINSCAN(table, index, snapshot, nkeys) index_beginscan((table), (index), (snapshot), (nkeys), 0)
+#define PROFILES_INDEX_BEGINSCAN_BITMAP(index, snapshot, nkeys) index_beginscan_bitmap((index), (snapshot), (nkeys))
 #endif
 
 /* 16 lets the reader of qualified names report errors softly. */

@@ -27,6 +27,8 @@
 PG_FUNCTION_INFO_V1(people_tsvector);
 PG_FUNCTION_INFO_V1(people_search_vector);
 PG_FUNCTION_INFO_V1(people_attribute_vector);
+PG_FUNCTION_INFO_V1(people_indexed_address);
+PG_FUNCTION_INFO_V1(people_indexed_words);
 PG_FUNCTION_INFO_V1(people_dictionary_words);
 PG_FUNCTION_INFO_V1(people_word_keys);
 PG_FUNCTION_INFO_V1(people_typed_keys);
@@ -447,6 +449,110 @@ people_attribute_vector(PG_FUNCTION_ARGS)
 		add_field(&b, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), true, true);
 	}
 	PG_RETURN_TSVECTOR(finish_vector(&b, false));
+}
+
+/* ---------- what is in which index ---------- */
+
+/* The first address of a vector; its size if there is none. */
+static int
+first_address(TSVector vector)
+{
+	int			i = 0;
+
+	while (i < vector->size && STRPTR(vector)[ARRPTR(vector)[i].pos] != '<')
+		i++;
+	return i;
+}
+
+/* How many bytes of an address are in the index. */
+int
+people_indexed_bytes(const char *address, int len)
+{
+	return pg_mbcliplen(address, len, INDEXED_ADDRESS_BYTES);
+}
+
+/* _indexed_address(vector tsvector) -> text: how the first begins, with its mark; NULL if there is none */
+Datum
+people_indexed_address(PG_FUNCTION_ARGS)
+{
+	TSVector	vector = PG_GETARG_TSVECTOR(0);
+	int			i = first_address(vector);
+	WordEntry  *entry = ARRPTR(vector) + i;
+	const char *lexeme;
+
+	if (i == vector->size)
+		PG_RETURN_NULL();
+	lexeme = STRPTR(vector) + entry->pos;
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(lexeme, people_indexed_bytes(lexeme, entry->len)));
+}
+
+/* Is a lexeme there behind a = as well? */
+static bool
+is_marked_too(TSVector vector, const WordEntry *entry)
+{
+	const char *lexeme = STRPTR(vector) + entry->pos;
+	int			low = 0;
+	int			high = vector->size;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		const WordEntry *other = ARRPTR(vector) + middle;
+		const char *marked = STRPTR(vector) + other->pos;
+		int			c = (unsigned char) marked[0] - '=';
+
+		if (c == 0)
+			c = memcmp(marked + 1, lexeme, Min(other->len - 1, entry->len));
+		if (c == 0)
+			c = other->len - 1 - entry->len;
+		if (c == 0)
+			return true;
+		if (c < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+/*
+ * _indexed_words(vector tsvector) -> tsvector: without the first address, and without
+ * what is there behind a = as well; without positions.
+ */
+Datum
+people_indexed_words(PG_FUNCTION_ARGS)
+{
+	TSVector	vector = PG_GETARG_TSVECTOR(0);
+	WordEntry  *entries = ARRPTR(vector);
+	int		   *kept = palloc(Max(vector->size, 1) * sizeof(int));
+	int			address = first_address(vector);
+	TSVector	result;
+	int			n = 0;
+	int			size = 0;
+
+	for (int i = 0; i < vector->size; i++)
+	{
+		if (i != address && !is_marked_too(vector, &entries[i]))
+		{
+			kept[n++] = i;
+			size += entries[i].len;
+		}
+	}
+	result = palloc0(CALCDATASIZE(n, size));
+	SET_VARSIZE(result, CALCDATASIZE(n, size));
+	result->size = n;
+	size = 0;
+	for (int i = 0; i < n; i++)
+	{
+		const WordEntry *from = &entries[kept[i]];
+		WordEntry  *to = ARRPTR(result) + i;
+
+		to->len = from->len;
+		to->pos = size;
+		memcpy(STRPTR(result) + size, STRPTR(vector) + from->pos, from->len);
+		size += from->len;
+	}
+	PG_RETURN_TSVECTOR(result);
 }
 
 /* ---------- the dictionary for typos ---------- */

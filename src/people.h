@@ -25,6 +25,7 @@
 #include "tsearch/ts_type.h"
 
 #define BEGINNING_CHARS	3		/* of a word of the name, that have a lexeme of their own */
+#define INDEXED_ADDRESS_BYTES 23	/* with the mark; with one more an entry would take 8 more */
 
 #define WEIGHT_NAME		3
 #define WEIGHT_LOCAL	2
@@ -105,6 +106,7 @@ typedef struct SearchQuery
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
 extern TSVector people_vector(text *name, text *email, bool marked);
+extern int	people_indexed_bytes(const char *address, int len);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 extern Datum people_keys_array(const uint32 *keys, int n);
 

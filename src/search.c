@@ -103,6 +103,7 @@ typedef struct SearchTables
 	IndexRows  *profiles;		/* by key; NULL until needed, as the others */
 	IndexRows  *vectors;		/* by key */
 	IndexRows  *newest;			/* profiles, newest first */
+	IndexRows  *addresses;		/* vectors by address */
 	bool		imported;		/* are there custom attributes? */
 	AttrNumber	key_column;		/* of profiles; 0: not looked up */
 	AttrNumber	name_column;
@@ -132,7 +133,11 @@ typedef struct Search
 typedef enum Statement
 {
 	GET_BY_INDEX,
-	GET_BY_ATTRIBUTE,			/* with KEY_WORDS variants */
+	GET_BY_WORD,				/* with KEY_WORDS variants, as the next */
+	GET_BY_WORD_2,
+	GET_BY_WORD_3,
+	GET_BY_WORD_4,
+	GET_BY_ATTRIBUTE,
 	GET_BY_ATTRIBUTE_2,
 	GET_BY_ATTRIBUTE_3,
 	GET_BY_ATTRIBUTE_4,
@@ -145,23 +150,35 @@ typedef enum Statement
 	STATEMENTS
 } Statement;
 
-#define ATTRIBUTE_CONDITION(n) "(s.search @@ $" #n " OR s.stored @@ $" #n ")"
+/* conditions on search, as its indexes have it; of a word its query, and between which its address is */
+#define WORDS "profiles._indexed_words(s.search) @@ "
+#define ADDRESS "profiles._indexed_address(s.search) COLLATE \"C\""
+#define IN_PERSON(query, from, to) WORDS "$" #query " OR (" ADDRESS " >= $" #from " AND " ADDRESS " < $" #to ")"
+#define WORD_CONDITION(query, from, to) "(" IN_PERSON(query, from, to) ")"
+#define ATTRIBUTE_CONDITION(query, from, to) "(s.stored @@ $" #query " OR " IN_PERSON(query, from, to) ")"
+#define CONDITIONS_2(condition) condition(1, 2, 3) " AND " condition(4, 5, 6)
+#define CONDITIONS_3(condition) CONDITIONS_2(condition) " AND " condition(7, 8, 9)
+#define CONDITIONS_4(condition) CONDITIONS_3(condition) " AND " condition(10, 11, 12)
+#define WORD_TYPES TSQUERYOID, TEXTOID, TEXTOID
+#define SELECT_PEOPLE "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE "
 #define SELECT_VECTORS "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_searched s WHERE "
 
 /* %1$s is the kind, %2$s its columns of name and e-mail */
 static const struct
 {
 	const char *sql;
-	Oid			types[4];
+	Oid			types[3 * KEY_WORDS];
 } statements[STATEMENTS] = {
 	/* where no attribute is looked at */
-	[GET_BY_INDEX] = {"SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE s.search @@ $1", {TSQUERYOID}},
-	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1), {TSQUERYOID}},
-	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2), {TSQUERYOID, TSQUERYOID}},
-	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3),
-	{TSQUERYOID, TSQUERYOID, TSQUERYOID}},
-	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
-	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_INDEX] = {SELECT_PEOPLE WORDS "$1", {TSQUERYOID}},
+	[GET_BY_WORD] = {SELECT_PEOPLE WORD_CONDITION(1, 2, 3), {WORD_TYPES}},
+	[GET_BY_WORD_2] = {SELECT_PEOPLE CONDITIONS_2(WORD_CONDITION), {WORD_TYPES, WORD_TYPES}},
+	[GET_BY_WORD_3] = {SELECT_PEOPLE CONDITIONS_3(WORD_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES}},
+	[GET_BY_WORD_4] = {SELECT_PEOPLE CONDITIONS_4(WORD_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES, WORD_TYPES}},
+	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1, 2, 3), {WORD_TYPES}},
+	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS CONDITIONS_2(ATTRIBUTE_CONDITION), {WORD_TYPES, WORD_TYPES}},
+	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS CONDITIONS_3(ATTRIBUTE_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES}},
+	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS CONDITIONS_4(ATTRIBUTE_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES, WORD_TYPES}},
 	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.stored @@ $1", {TSQUERYOID}},
 	[GET_BY_IMPORTED] = {SELECT_VECTORS "s.key IN (SELECT i.key FROM profiles.%1$s_imported i WHERE i.attributes @@ $1)", {TSQUERYOID}},
 	[GET_BY_KEYS] = {"SELECT s.key, s.search, s.attributes, k.seen FROM unnest($1, $2) k (key, seen) JOIN profiles.%1$s_searched s ON s.key = k.key",
@@ -174,7 +191,7 @@ static const struct
 	{INT4ARRAYOID, TEXTOID, INT4OID}},
 	[GET_NEAR] = {"SELECT d.word, d.distance, count(*)::float8 "
 		"FROM (SELECT l.word, profiles._word_distance(l.word, $2, $3) AS distance "
-		"      FROM (SELECT s.search FROM profiles.%1$s_search s WHERE s.search @@ $1 LIMIT 300) s, "
+		"      FROM (SELECT s.search FROM profiles.%1$s_search s WHERE " WORDS "$1 LIMIT 300) s, "
 		"           unnest(tsvector_to_array(s.search)) l (word) "
 	"      WHERE starts_with(l.word, $4) OFFSET 0) d "
 	"WHERE d.distance <= $3 AND d.distance > 0 GROUP BY d.word, d.distance ORDER BY d.distance, d.word LIMIT 8",
@@ -212,7 +229,7 @@ plan_of(int kind, Statement statement)
 		int			nargs = 0;
 		SPIPlanPtr	prepared;
 
-		while (nargs < 4 && OidIsValid(statements[statement].types[nargs]))
+		while (nargs < lengthof(statements[statement].types) && OidIsValid(statements[statement].types[nargs]))
 			nargs++;
 		prepared = prepare(psprintf(statements[statement].sql, profiles_kinds[kind], shown_columns(kind)),
 						   nargs, statements[statement].types);
@@ -225,14 +242,13 @@ plan_of(int kind, Statement statement)
 
 /* A table's rows by index; they are closed in the end. */
 static IndexRows *
-open_rows(Search *search, IndexRows **rows, const char *suffix, const char *column)
+open_rows(Search *search, IndexRows **rows, const char *suffix, const char *column, RowsBy by)
 {
 	if (*rows == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(search->context);
 
-		*rows = rows_open(search->tables->namespace, profiles_kinds[search->kind], suffix, column,
-						  rows != &search->tables->newest);
+		*rows = rows_open(search->tables->namespace, profiles_kinds[search->kind], suffix, column, by);
 		MemoryContextSwitchTo(old);
 	}
 	return *rows;
@@ -248,7 +264,7 @@ close_rows(IndexRows *rows)
 static IndexRows *
 profiles_by_key(Search *search)
 {
-	IndexRows  *rows = open_rows(search, &search->tables->profiles, "profile", "key");
+	IndexRows  *rows = open_rows(search, &search->tables->profiles, "profile", "key", ROWS_BY_KEY);
 
 	if (rows == NULL)
 		elog(ERROR, "stored profiles have no index on their key");
@@ -258,7 +274,7 @@ profiles_by_key(Search *search)
 static IndexRows *
 vectors_by_key(Search *search)
 {
-	IndexRows  *rows = open_rows(search, &search->tables->vectors, "search", "key");
+	IndexRows  *rows = open_rows(search, &search->tables->vectors, "search", "key", ROWS_BY_KEY);
 
 	if (rows == NULL)
 		elog(ERROR, "what is searched has no index on its key");
@@ -915,28 +931,20 @@ take_keys_imported(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
 	taking->walked = walked;
 }
 
-/* Takes those who have keys; seen, unless it is NULL, is when. */
+/* Takes rows of vectors; seen, unless it is NULL, is when those of the keys asked for were. */
 static void
-take_keys(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
+take_rows(Taking *taking, IndexRows *rows, TimestampTz *seen)
 {
-	IndexRows  *rows;
-	AttrNumber	vector;
-	AttrNumber	attributes;
+	Oid			table = RelationGetRelid(rows->table);
+	AttrNumber	key = get_attnum(table, "key");
+	AttrNumber	vector = get_attnum(table, "search");
+	AttrNumber	attributes = get_attnum(table, "attributes");
 
-	if (taking->where & IN_ATTRIBUTES && taking->search->tables->imported)
-	{
-		take_keys_imported(taking, keys, nkeys, seen);
-		return;
-	}
-	rows = vectors_by_key(taking->search);
-	vector = get_attnum(RelationGetRelid(rows->table), "search");
-	attributes = get_attnum(RelationGetRelid(rows->table), "attributes");
-	rows_of_keys(rows, keys, nkeys);
 	while (rows_next(rows))
 	{
 		MemoryContext old = MemoryContextSwitchTo(taking->context);
 		bool		isnull;
-		Candidate  *candidate = take_vectors(taking, keys[rows->key],
+		Candidate  *candidate = take_vectors(taking, slot_getattr(rows->slot, key, &isnull),
 											 DatumGetTSVector(slot_getattr(rows->slot, vector, &isnull)),
 											 DatumGetTSVector(slot_getattr(rows->slot, attributes, &isnull)));
 
@@ -948,6 +956,22 @@ take_keys(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(taking->context);
 	}
+}
+
+/* Takes those who have keys; seen, unless it is NULL, is when. */
+static void
+take_keys(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
+{
+	IndexRows  *rows;
+
+	if (taking->where & IN_ATTRIBUTES && taking->search->tables->imported)
+	{
+		take_keys_imported(taking, keys, nkeys, seen);
+		return;
+	}
+	rows = vectors_by_key(taking->search);
+	rows_of_keys(rows, keys, nkeys);
+	take_rows(taking, rows, seen);
 }
 
 /* Those who pass the filter, if they are few. */
@@ -1156,11 +1180,30 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 typedef struct IndexKey
 {
 	StringInfoData query;		/* empty: nobody can meet it */
+	const Term *address;		/* one of these; NULL if none is an address */
+	bool		only_address;
 	double		people;
 	double		attributes;		/* of these, in attributes but custom ones */
 	double		imported;		/* of these, in custom attributes */
 	double		gathering;		/* what it costs to have the index gather them */
 } IndexKey;
+
+/* A term as the index has it, where words of a name are behind a = alone. */
+static void
+append_indexed(StringInfo s, const Term *term)
+{
+	Term		name = *term;
+
+	people_append_term(s, term);
+	if (strchr("<=@", term->lexeme[0]) != NULL)
+		return;
+	/* of first letters there is a lexeme, which spares gathering all that begin so */
+	name.prefix = term->prefix && pg_mbstrlen_with_len(term->lexeme, term->len) > BEGINNING_CHARS;
+	name.lexeme = psprintf(term->prefix && !name.prefix ? "=%.*s*" : "=%.*s", term->len, term->lexeme);
+	name.len = strlen(name.lexeme);
+	appendStringInfoString(s, " | ");
+	people_append_term(s, &name);
+}
 
 static void
 add_alternative(IndexKey *key, const Term *term, bool exact)
@@ -1170,7 +1213,7 @@ add_alternative(IndexKey *key, const Term *term, bool exact)
 	if (key->query.len > 0)
 		appendStringInfoString(&key->query, " | ");
 	copy.prefix &= !exact;
-	people_append_term(&key->query, &copy);
+	append_indexed(&key->query, &copy);
 }
 
 static void
@@ -1181,10 +1224,15 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 
 	memset(key, 0, sizeof(IndexKey));
 	initStringInfo(&key->query);
+	key->only_address = word->nterms == 1;
 	for (int i = 0; i < word->nterms; i++)
 	{
 		Frequency	frequencies = term_frequencies(search, &word->terms[i], false);
 
+		if (word->terms[i].lexeme[0] == '<')
+			key->address = &word->terms[i];
+		else
+			key->only_address = false;
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
 		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
@@ -1198,6 +1246,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
 	{
 		add_alternative(key, leaf, false);
+		key->only_address = false;
 		key->people += frequency;
 	}
 	key->gathering = key->people * COST_POSTING;
@@ -1207,6 +1256,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		int			best = -1;
 		double		least = 0;
 
+		key->only_address = false;
 		for (int i = 0; i < word->nall; i++)
 		{
 			double		people = word->people[i] + term_frequency(search, &word->leaves[i], false);
@@ -1378,12 +1428,57 @@ take_imported(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	take_all(search, GET_BY_IMPORTED, &value, query, where, tier);
 }
 
+/*
+ * The addresses that begin as a term does, as their index has them: from one on, and
+ * before another; none if it is NULL.
+ */
+static void
+address_range(const Term *term, Datum *from, Datum *to)
+{
+	const char *lexeme = term == NULL ? "" : term->lexeme;
+	int			len = term == NULL ? 0 : people_indexed_bytes(lexeme, term->len);
+	text	   *behind = cstring_to_text_with_len(lexeme, len);
+
+	*from = PointerGetDatum(cstring_to_text_with_len(lexeme, len));
+	/* they are compared as bytes, and at least the mark can be greater */
+	while (len > 0 && (unsigned char) lexeme[len - 1] == 0xFF)
+		len--;
+	if (len > 0)
+		VARDATA(behind)[len - 1]++;
+	SET_VARSIZE(behind, VARHDRSZ + len);
+	*to = PointerGetDatum(behind);
+}
+
+/*
+ * Who has an address that begins so, without a plan.  Further addresses of who has several
+ * are in the index of words; false if there are any, or no index of addresses.
+ */
+static bool
+take_addresses(Search *search, const SearchQuery *query, const IndexKey *key, int where, Tier tier)
+{
+	IndexRows  *rows = open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_RANGE);
+	Taking		taking;
+	Datum		from;
+	Datum		to;
+
+	if (rows == NULL ||
+		rows_may_meet(rows, psprintf("%s_search_search_idx", profiles_kinds[search->kind]), parse_query(key->query.data)))
+		return false;
+	address_range(key->address, &from, &to);
+	begin_taking(&taking, search, query, where, tier);
+	rows_of_range(rows, from, to);
+	take_rows(&taking, rows, NULL);
+	MemoryContextDelete(taking.context);
+	return true;
+}
+
 static void
 take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
 {
-	Datum		values[KEY_WORDS];
+	Datum		values[3 * KEY_WORDS];
 	StringInfoData s;
 	bool		address = false;
+	bool		ranges = (where & IN_ATTRIBUTES) != 0;
 
 	/* who has "O'Brien" joined may have it in parts as well, which is better */
 	for (int i = 0; i < query->nwords; i++)
@@ -1412,7 +1507,7 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 				{
 					if (s.len > 0)
 						appendStringInfoString(&s, " | ");
-					people_append_term(&s, &query->words[i].corrections[j][k]);
+					append_indexed(&s, &query->words[i].corrections[j][k]);
 				}
 			}
 		}
@@ -1420,17 +1515,25 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 		take_all(search, GET_BY_INDEX, values, query, where, tier);
 		return;
 	}
+	if (plan->nwords == 1 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) &&
+		take_addresses(search, query, &keys[plan->words[0]], where, tier))
+		return;
+	for (int i = 0; i < plan->nwords; i++)
+		ranges |= keys[plan->words[i]].address != NULL;
 	for (int i = 0; i < plan->nwords; i++)
 	{
-		const char *key = keys[plan->words[i]].query.data;
+		const IndexKey *key = &keys[plan->words[i]];
 
-		if (where & IN_ATTRIBUTES)
-			values[i] = parse_query(key);
-		else
-			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key);
+		if (!ranges)
+		{
+			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key->query.data);
+			continue;
+		}
+		values[3 * i] = parse_query(key->query.data);
+		address_range(key->address, &values[3 * i + 1], &values[3 * i + 2]);
 	}
-	if (where & IN_ATTRIBUTES)
-		take_all(search, GET_BY_ATTRIBUTE + plan->nwords - 1, values, query, where, tier);
+	if (ranges)
+		take_all(search, (where & IN_ATTRIBUTES ? GET_BY_ATTRIBUTE : GET_BY_WORD) + plan->nwords - 1, values, query, where, tier);
 	else
 	{
 		values[0] = parse_query(s.data);
@@ -1551,7 +1654,7 @@ static bool
 walk_all(Taking *taking)
 {
 	Search	   *search = taking->search;
-	IndexRows  *rows = open_rows(search, &search->tables->newest, "profile", "last_seen");
+	IndexRows  *rows = open_rows(search, &search->tables->newest, "profile", "last_seen", ROWS_IN_ORDER);
 
 	/* without its index there is no walk */
 	if (rows == NULL)
@@ -1767,7 +1870,7 @@ find_near(Search *search, QueryWord *word, int leaf, int nchars, int most, doubl
 		if (term_frequency(search, &beginning, false) > NEAR_MOST)
 			continue;
 		initStringInfo(&s);
-		people_append_term(&s, &beginning);
+		append_indexed(&s, &beginning);
 		values[0] = parse_query(s.data);
 		values[1] = PointerGetDatum(cstring_to_text_with_len(word->leaves[leaf].lexeme, word->leaves[leaf].len));
 		values[2] = Int32GetDatum(most);
@@ -1950,7 +2053,7 @@ date_by_walk(Search *search, uint64 score, int nundated)
 
 	if (search->filter != NULL || search->people <= search->few ||
 		most < 2 * search->max * search->people / nundated ||
-		(rows = open_rows(search, &search->tables->newest, "profile", "last_seen")) == NULL)
+		(rows = open_rows(search, &search->tables->newest, "profile", "last_seen", ROWS_IN_ORDER)) == NULL)
 		return false;
 	rows_newest(rows);
 	for (int walked = 0; dated < search->max && walked < most; walked++)
@@ -2340,6 +2443,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	close_rows(tables.profiles);
 	close_rows(tables.vectors);
 	close_rows(tables.newest);
+	close_rows(tables.addresses);
 	SPI_finish();
 	profiles_become_caller(caller);
 	MemoryContextDelete(context);

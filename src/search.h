@@ -21,7 +21,9 @@ typedef struct IndexRows
 	IndexScanDesc scan;
 	struct IndexFetchTableData *fetch;
 	TupleTableSlot *slot;		/* the row, until the next is asked for */
-	Datum	   *keys;			/* whose rows; NULL: all, the greatest first */
+	Datum	   *keys;			/* whose rows; NULL: in the order of the index */
+	ScanDirection direction;
+	bool		ended;			/* the index has no more; asked again, it would begin anew */
 	int			nkeys;
 	int			asked;			/* of the keys, in full */
 	bool		inside;			/* of a key not in full */
@@ -33,12 +35,21 @@ typedef struct IndexRows
 	int			of[ROWS_AHEAD];	/* keys */
 } IndexRows;
 
-extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, bool by_keys);
+typedef enum RowsBy
+{
+	ROWS_IN_ORDER,
+	ROWS_BY_KEY,
+	ROWS_BY_RANGE
+} RowsBy;
+
+extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, RowsBy by);
 extern void rows_of_keys(IndexRows *rows, Datum *keys, int nkeys);
+extern void rows_of_range(IndexRows *rows, Datum from, Datum to);
 extern void rows_newest(IndexRows *rows);
 extern bool rows_next(IndexRows *rows);
 extern bool rows_find(IndexRows *rows, Datum key);
 extern void rows_close(IndexRows *rows);
+extern bool rows_may_meet(IndexRows *rows, const char *index, Datum query);
 
 /* search_statistics.c: how many have a word, about */
 typedef struct Frequency

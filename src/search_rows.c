@@ -20,10 +20,13 @@
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
 #include "compat.h"
 #include "miscadmin.h"
+#include "nodes/tidbitmap.h"
 #include "search.h"
 #include "storage/bufmgr.h"
+#include "tsearch/ts_utils.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -31,24 +34,31 @@
 #define ROW_LINES	6			/* cache lines of a row that are read, about */
 #define CACHE_LINE	64
 
-/* Is it a btree of a column's order that has all rows our snapshot sees? */
+/* Has it all rows our snapshot sees? */
 static bool
-serves(Relation index, AttrNumber column)
+is_complete(Relation index)
 {
-	return index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
-		index->rd_index->indkey.values[0] == column && index->rd_indoption[0] == 0 &&
-		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+	return index->rd_index->indisvalid && heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 		(!index->rd_index->indcheckxmin ||
 		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin));
 }
 
+/* Is it a btree of a column's order, or (0) of an expression's, as bytes? */
+static bool
+serves(Relation index, AttrNumber column)
+{
+	return index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indkey.values[0] == column &&
+		index->rd_indoption[0] == 0 && (column != 0 || index->rd_indcollation[0] == C_COLLATION_OID) &&
+		is_complete(index);
+}
+
 /*
- * Opens profiles.kind_suffix to be read by an index on a column, for keys or as a
- * whole, under the active snapshot, in the current memory context; NULL if there is
- * no such index.
+ * Opens profiles.kind_suffix to be read by an index on a column, or (NULL) on an
+ * expression, under the active snapshot, in the current memory context; NULL if there
+ * is no such index.
  */
 IndexRows *
-rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, bool by_keys)
+rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, RowsBy by)
 {
 	IndexRows  *rows = palloc0(sizeof(IndexRows));
 	char		name[NAMEDATALEN];
@@ -58,7 +68,7 @@ rows_open(Oid namespace, const char *kind, const char *suffix, const char *colum
 
 	snprintf(name, sizeof(name), "%s_%s", kind, suffix);
 	rows->table = table_open(get_relname_relid(name, namespace), AccessShareLock);
-	number = get_attnum(RelationGetRelid(rows->table), column);
+	number = column == NULL ? 0 : get_attnum(RelationGetRelid(rows->table), column);
 	indexes = RelationGetIndexList(rows->table);
 	foreach(lc, indexes)
 	{
@@ -76,7 +86,7 @@ rows_open(Oid namespace, const char *kind, const char *suffix, const char *colum
 		return NULL;
 	}
 	rows->snapshot = GetActiveSnapshot();
-	rows->scan = PROFILES_INDEX_BEGINSCAN(rows->table, rows->index, rows->snapshot, by_keys ? 1 : 0);
+	rows->scan = PROFILES_INDEX_BEGINSCAN(rows->table, rows->index, rows->snapshot, by == ROWS_BY_RANGE ? 2 : by == ROWS_BY_KEY ? 1 : 0);
 	rows->fetch = table_index_fetch_begin(rows->table);
 	rows->slot = table_slot_create(rows->table, NULL);
 	return rows;
@@ -93,14 +103,34 @@ rows_of_keys(IndexRows *rows, Datum *keys, int nkeys)
 	rows->ahead = ROWS_AHEAD / 2;
 }
 
+static void
+rows_in_order(IndexRows *rows, ScanKey keys, int nkeys, ScanDirection direction)
+{
+	rows->keys = NULL;
+	rows->direction = direction;
+	rows->ended = false;
+	rows->n = rows->next = 0;
+	rows->ahead = 32;
+	index_rescan(rows->scan, keys, nkeys, NULL, 0);
+}
+
+/* From here on rows_next() gives those of text from one on and before another. */
+void
+rows_of_range(IndexRows *rows, Datum from, Datum to)
+{
+	ScanKeyData keys[2];
+	Oid			collation = rows->index->rd_indcollation[0];
+
+	ScanKeyEntryInitialize(&keys[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, collation, F_TEXT_GE, from);
+	ScanKeyEntryInitialize(&keys[1], 0, 1, BTLessStrategyNumber, InvalidOid, collation, F_TEXT_LT, to);
+	rows_in_order(rows, keys, 2, ForwardScanDirection);
+}
+
 /* From here on rows_next() gives all rows, the greatest first. */
 void
 rows_newest(IndexRows *rows)
 {
-	rows->keys = NULL;
-	rows->n = rows->next = 0;
-	rows->ahead = 32;
-	index_rescan(rows->scan, NULL, 0, NULL, 0);
+	rows_in_order(rows, NULL, 0, BackwardScanDirection);
 }
 
 /* Looks some more rows up. */
@@ -112,8 +142,13 @@ look_ahead(IndexRows *rows)
 	rows->n = rows->next = 0;
 	if (rows->keys == NULL)
 	{
-		while (rows->n < rows->ahead && (tid = index_getnext_tid(rows->scan, BackwardScanDirection)) != NULL)
-			rows->tids[rows->n++] = *tid;
+		while (rows->n < rows->ahead && !rows->ended)
+		{
+			tid = index_getnext_tid(rows->scan, rows->direction);
+			rows->ended = tid == NULL;
+			if (tid != NULL)
+				rows->tids[rows->n++] = *tid;
+		}
 		rows->ahead = Min(2 * rows->ahead, ROWS_AHEAD);
 		return;
 	}
@@ -211,6 +246,33 @@ rows_find(IndexRows *rows, Datum key)
 {
 	rows_of_keys(rows, &key, 1);
 	return rows_next(rows);
+}
+
+/* May any row of the table meet a tsquery, by a GIN index of its?  If there is none, any may. */
+bool
+rows_may_meet(IndexRows *rows, const char *name, Datum query)
+{
+	Oid			oid = get_relname_relid(name, RelationGetNamespace(rows->table));
+	Relation	index;
+	bool		any = true;
+
+	if (!OidIsValid(oid))
+		return true;
+	index = index_open(oid, AccessShareLock);
+	if (is_complete(index))
+	{
+		IndexScanDesc scan = PROFILES_INDEX_BEGINSCAN_BITMAP(index, rows->snapshot, 1);
+		TIDBitmap  *bitmap = tbm_create((Size) work_mem * 1024, NULL);
+		ScanKeyData key;
+
+		ScanKeyInit(&key, 1, TSearchStrategyNumber, F_TS_MATCH_VQ, query);
+		index_rescan(scan, &key, 1, NULL, 0);
+		any = index_getbitmap(scan, bitmap) > 0;
+		tbm_free(bitmap);
+		index_endscan(scan);
+	}
+	index_close(index, AccessShareLock);
+	return any;
 }
 
 void

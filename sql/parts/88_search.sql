@@ -18,6 +18,14 @@ CREATE FUNCTION profiles._attribute_vector(VARIADIC attributes text[]) RETURNS t
     AS 'MODULE_PATHNAME', 'people_attribute_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION profiles._attribute_vector(text[]) IS 'Internal: vector of the values of attributes, without positions.';
 
+CREATE FUNCTION profiles._indexed_address(vector tsvector) RETURNS text
+    AS 'MODULE_PATHNAME', 'people_indexed_address' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION profiles._indexed_address(tsvector) IS 'Internal: how the first address of a person''s vector begins, as the index of addresses has it. NULL if there is none.';
+
+CREATE FUNCTION profiles._indexed_words(vector tsvector) RETURNS tsvector
+    AS 'MODULE_PATHNAME', 'people_indexed_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION profiles._indexed_words(tsvector) IS 'Internal: a person''s vector as the index of words has it: without the first address, words of the name behind a = alone, without positions.';
+
 CREATE FUNCTION profiles._dictionary_words(vector tsvector) RETURNS text[]
     AS 'MODULE_PATHNAME', 'people_dictionary_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION profiles._dictionary_words(tsvector) IS 'Internal: words of a person''s vector that typos are corrected to.';
@@ -79,8 +87,8 @@ COMMENT ON TEXT SEARCH CONFIGURATION profiles.people_query IS 'For queries: to_t
 
 CREATE FUNCTION profiles._lexeme_query(lexeme text) RETURNS tsquery
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
-COMMENT ON FUNCTION profiles._lexeme_query(text) IS 'Internal: the tsquery for one lexeme.';
+    RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''' | ''=' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
+COMMENT ON FUNCTION profiles._lexeme_query(text) IS 'Internal: the tsquery for one lexeme, in a name or not.';
 
 -- What is searched. The vectors live beside the profiles, in tables made at run
 -- time with them, and are written only when a searched value has changed: a
@@ -143,11 +151,18 @@ BEGIN
         -- statistics of our own are better, see _search_statistics
         EXECUTE format('ALTER TABLE profiles.%I ALTER search SET STATISTICS 0, ALTER attributes SET STATISTICS 0', kind || '_search');
         EXECUTE format('ALTER TABLE profiles.%I ALTER keys SET STATISTICS 0', kind || '_word');
-        FOR r IN SELECT * FROM (VALUES ('_search', 'search'), ('_search', 'attributes'), ('_word', 'keys')) AS i (suffix, column_name) LOOP
+        FOR r IN
+            SELECT * FROM (VALUES
+                ('_search', 'search', 'profiles._indexed_words(search)'),
+                ('_search', 'attributes', 'attributes'),
+                ('_word', 'keys', 'keys')) AS i (suffix, name, expression)
+        LOOP
             -- the pending list is read by every query
-            EXECUTE format('CREATE INDEX ON profiles.%I USING gin (%I) WITH (fastupdate = on)',
-                           kind || r.suffix, r.column_name);
+            EXECUTE format('CREATE INDEX %I ON profiles.%I USING gin ((%s)) WITH (fastupdate = on)',
+                           kind || r.suffix || '_' || r.name || '_idx', kind || r.suffix, r.expression);
         END LOOP;
+        EXECUTE format('CREATE INDEX %I ON profiles.%I ((profiles._indexed_address(search) COLLATE "C"))',
+                       kind || '_search_address_idx', kind || '_search');
         FOR r IN
             SELECT * FROM (VALUES
                 ('_search', NULL, 'Internal: what search finds each %s by; written only when it changes.'),
@@ -455,12 +470,12 @@ BEGIN
     EXECUTE format($query$
         DELETE FROM profiles.%I w
         WHERE NOT EXISTS (SELECT FROM profiles.%I t WHERE t.word = w.word AND t.people >= 1000)
-          AND NOT EXISTS (SELECT FROM profiles.%I s WHERE s.search @@ profiles._lexeme_query(w.word)) $query$,
+          AND NOT EXISTS (SELECT FROM profiles.%I s WHERE profiles._indexed_words(s.search) @@ profiles._lexeme_query(w.word)) $query$,
         kind || '_word', kind || '_search_stat', kind || '_search');
     EXECUTE format($query$
         DELETE FROM profiles.%1$I t
         WHERE t.people + t.attributes + t.imported < 1000 AND t.word NOT LIKE '<%%' AND t.word NOT LIKE '%%*' AND t.word <> ''
-          AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.search @@ profiles._lexeme_query(t.word))
+          AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE profiles._indexed_words(s.search) @@ profiles._lexeme_query(t.word))
           AND NOT EXISTS (SELECT FROM profiles.%2$I s WHERE s.attributes @@ profiles._lexeme_query(t.word))
           %3$s $query$,
         kind || '_search_stat', kind || '_search',
