@@ -24,6 +24,7 @@
 #include "executor/nodeModifyTable.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "parser/parse_relation.h"
 #include "profile.h"
 #include "rewrite/rewriteHandler.h"
 #include "upkeep.h"
