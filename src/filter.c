@@ -38,7 +38,6 @@
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
 #include "upkeep.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -121,12 +120,6 @@ typedef struct FilterCheck
 	Node	   *node;			/* being looked at */
 } FilterCheck;
 
-static bool
-role_is_trusted(FilterCheck *check, Oid role)
-{
-	return superuser_arg(role) || is_member_of_role_nosuper(check->owner, role);
-}
-
 /*
  * A filter argument is parsed again where it is used.  So nobody may be able to
  * put something else under the name of what was checked, who could not do worse
@@ -140,8 +133,8 @@ object_is_trusted(FilterCheck *check, Oid owner, Oid namespace)
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for schema %u", namespace);
-	result = role_is_trusted(check, owner) &&
-		role_is_trusted(check, ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
+	result = profiles_is_trusted(owner, check->owner) &&
+		profiles_is_trusted(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner, check->owner);
 	ReleaseSysCache(tuple);
 	return result;
 }

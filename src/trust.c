@@ -20,7 +20,9 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -49,11 +51,24 @@ typedef struct Trust
 	ObjectAddress culprit;		/* what need not be trusted */
 } Trust;
 
-/* Whoever is a member of the role, as superusers are of all, could do as it does anyway. */
-static bool
-is_trusted(Trust *trust, Oid owner)
+/*
+ * May another role give code to one?  Whoever is a member of it, as superusers are of
+ * all, could do as it does anyway.  What belongs to pg_database_owner belongs to
+ * the database's owner, who is all its members.
+ */
+bool
+profiles_is_trusted(Oid giver, Oid role)
 {
-	return is_member_of_role(owner, trust->role);
+	if (giver == ROLE_PG_DATABASE_OWNER)
+	{
+		HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
+		giver = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
+		ReleaseSysCache(tuple);
+	}
+	return is_member_of_role(giver, role);
 }
 
 /* ---------- types ---------- */
@@ -96,7 +111,7 @@ is_foreign_type(Trust *trust, Oid type)
 	typtype = form->typtype;
 	base = form->typbasetype;
 	/* base types are made by superusers */
-	result = typtype != TYPTYPE_BASE && !is_trusted(trust, form->typowner);
+	result = typtype != TYPTYPE_BASE && !profiles_is_trusted(form->typowner, trust->role);
 	ReleaseSysCache(tuple);
 	if (result)
 		return true;
@@ -177,7 +192,7 @@ find_function(Oid function, void *context)
 	form = (Form_pg_proc) GETSTRUCT(tuple);
 	name = NameStr(form->proname);
 	call->any = true;
-	foreign = function >= FirstNormalObjectId && !is_trusted(call->trust, form->proowner);
+	foreign = function >= FirstNormalObjectId && !profiles_is_trusted(form->proowner, call->trust->role);
 	call->harmless &= function >= FirstNormalObjectId
 		? form->prolang == ClanguageId && strcmp(name, "_value_text") == 0
 		: (strncmp(name, "enum_", 5) == 0 || strcmp(name, "record_out") == 0 || strcmp(name, "array_out") == 0 ||
@@ -214,7 +229,7 @@ find_in_argument(Node *node, void *context)
 static bool
 reads_as_role(Trust *trust, Oid user)
 {
-	return !OidIsValid(user) || is_trusted(trust, user);
+	return !OidIsValid(user) || profiles_is_trusted(user, trust->role);
 }
 
 static bool
@@ -235,7 +250,7 @@ find_policy(Trust *trust, Query *query)
 
 		if (rte->rtekind == RTE_RELATION && has_sublink((Node *) rte->securityQuals, NULL) &&
 			reads_as_role(trust, PROFILES_READ_AS(query, rte)) &&
-			!is_trusted(trust, profiles_relation_owner(rte->relid)))
+			!profiles_is_trusted(profiles_relation_owner(rte->relid), trust->role))
 		{
 			ObjectAddressSet(trust->culprit, RelationRelationId, rte->relid);
 			return true;
@@ -272,7 +287,7 @@ find_invoker(Node *node, void *context)
 		/* the rows that stand for OLD and NEW name the view itself */
 		if (list_member_oid(trust->inside, rte->relid))
 			found = false;
-		else if (is_trusted(trust, view->rd_rel->relowner))
+		else if (profiles_is_trusted(view->rd_rel->relowner, trust->role))
 		{
 			trust->inside = lcons_oid(rte->relid, trust->inside);
 			found = find_invoker((Node *) get_view_query(view), context);

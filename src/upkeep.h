@@ -106,6 +106,7 @@ extern Query *profiles_segment_query(Oid relid, Node *filter);
 extern void profiles_replace_segment(Oid view, Oid relid, Node *filter);
 
 /* trust.c */
+extern bool profiles_is_trusted(Oid giver, Oid role);
 extern Query *profiles_trusted_query(const char *sql, const char *source);
 
 /* import.c */

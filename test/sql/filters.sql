@@ -120,7 +120,17 @@ CREATE ROLE profiles_filterer;
 ALTER OPERATOR filters.=== (text, text) OWNER TO profiles_filterer;
 SELECT profiles._filter('user', 'user_id OPERATOR(filters.===) ''a''');
 SELECT profiles._filter('user', 'user_id OPERATOR(filters.===) ANY (''{a}'')');
+-- others may be members of a role of which the extension's owner is one
+GRANT profiles_filterer TO CURRENT_USER;
+SELECT profiles._filter('user', 'user_id OPERATOR(filters.===) ''a''');
+REVOKE profiles_filterer FROM CURRENT_USER;
+-- but a member of the owner has all its rights
+GRANT :"USER" TO profiles_filterer;
+SELECT profiles._filter('user', 'user_id OPERATOR(filters.===) ''a''');
+REVOKE :"USER" FROM profiles_filterer;
 ALTER OPERATOR filters.=== (text, text) OWNER TO CURRENT_USER;
+ALTER SCHEMA filters OWNER TO pg_database_owner;
+SELECT profiles._filter('user', 'user_id OPERATOR(filters.===) ''a''');
 ALTER SCHEMA filters OWNER TO profiles_filterer;
 SELECT profiles._filter('user', 'nullif(true, user_id OPERATOR(filters.===) ''a'')');
 ALTER SCHEMA filters OWNER TO CURRENT_USER;
