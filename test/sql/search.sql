@@ -400,7 +400,9 @@ INSERT INTO srch.address VALUES
     ('e5', 'Eve Loaded', 'load-testing.automation.user.000002@example.com', 'load-testing.automation.user.000002@example.com'),
     ('e6', 'Eve Loaded', 'load_testing.automation_u@example.com', 'load_testing.automation_u@example.com'),
     ('e7', 'Eve Cut', 'yюлия.константинова@пример.example', 'yюлия.константинова@пример.example'), ('e8', 'Eve Cut', 'юлия.константинович@пример.example', 'юлия.константинович@пример.example'),
-    ('e9', 'Eve', 'zzz@zzz.example', 'zzz@zzz.example'), ('e10', NULL, 'o''brien@x.example', 'o''brien@x.example');
+    ('e9', 'Eve', 'zzz@zzz.example', 'zzz@zzz.example'), ('e10', NULL, 'o''brien@x.example', 'o''brien@x.example'),
+    -- as the first of one and a further one of another
+    ('e11', 'Eve Twin', 't.wo.double@second.example', 't.wo.double@second.example'), ('e12', 'Eve Twin', 'eve.tagged+news@math.example.co.uk', 'eve.tagged+news@math.example.co.uk');
 INSERT INTO srch.events SELECT DISTINCT ON (user_id) timestamptz '2026-03-01Z', user_id, name, email FROM srch.address;
 SELECT * FROM srch.wrong();
 CREATE FUNCTION srch.squeezed(address text) RETURNS text LANGUAGE sql AS $$
