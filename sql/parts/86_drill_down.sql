@@ -594,16 +594,13 @@ $$;
 COMMENT ON FUNCTION profiles._chain_start(text, timestamptz) IS 'Internal: a time at which a session of the user began, not after the given one.';
 
 -- A fold leaves out rows whose expressions fail; a query can't.
-CREATE FUNCTION profiles._hinted(definition text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN pg_catalog.regexp_replace(definition, E'\nEND\n(\\$body\\$)?$', $end$
-EXCEPTION WHEN invalid_text_representation OR invalid_datetime_format OR datetime_field_overflow OR numeric_value_out_of_range OR division_by_zero THEN
+CREATE FUNCTION profiles._failures() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'EXCEPTION WHEN invalid_text_representation OR invalid_datetime_format OR datetime_field_overflow OR numeric_value_out_of_range OR division_by_zero THEN
     RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = sqlerrm,
-        DETAIL = 'An expression of a source fails on one of the events.',
-        HINT = 'Profiles leave such events out, and profiles.status counts them; queries can''t. Let the expression give NULL for them: profiles.alter_source().';
-END
-\1$end$);
-COMMENT ON FUNCTION profiles._hinted(text) IS 'Internal: a function with a hint for events whose expressions fail.';
+        DETAIL = ''An expression of a source fails on one of the events.'',
+        HINT = ''Profiles leave such events out, and profiles.status counts them; queries can''''t. Let the expression give NULL for them: profiles.alter_source().'';';
+COMMENT ON FUNCTION profiles._failures() IS 'Internal: end of a function that reads events: a hint for those whose expressions fail.';
 
 -- A page is looked for in stretches of time, newest first, until it is full: whoever
 -- has few events is done after the first.
@@ -621,7 +618,7 @@ COMMENT ON FUNCTION profiles._older_stretch() IS 'Internal: end of the loop that
 -- SESSIONS the events of the sessions in "sessions" and of the users in "users"
 -- from "since_cut" to "until_cut"; LOOSE the subject's events from "low" to
 -- "high" that belong to no session, if "loose" says that there are such; STRETCH
--- and OLDER are the ends of the loop that fills a page.
+-- and OLDER are the ends of the loop that fills a page; FAILURES ends the function.
 DO $make$
 DECLARE
     sessions text := profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)') || ' UNION ALL '
@@ -697,6 +694,7 @@ STRETCH
             ORDER BY s.started_at DESC, s.session_id DESC, s.OTHER_id DESC;
 OLDER
     END LOOP;
+FAILURES
 END
 $body$),
             ('pages', 'max int DEFAULT 50, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL',
@@ -713,6 +711,7 @@ BEGIN
         FROM (COUNTED) e
         WHERE e.type = 'view' AND e.page IS NOT NULL AND e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at >= low AND e.seen_at < high
         GROUP BY e.page ORDER BY count(*) DESC, e.page LIMIT KIND_FUNCTION.max;
+FAILURES
 END
 $body$),
             ('actions', 'max int DEFAULT 50, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL',
@@ -729,6 +728,7 @@ BEGIN
         FROM (COUNTED) e
         WHERE e.type = 'action' AND e.KIND_id = KIND_FUNCTION.KIND_id AND e.seen_at >= low AND e.seen_at < high
         GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT KIND_FUNCTION.max;
+FAILURES
 END
 $body$),
             ('frustrations', 'max int DEFAULT 50, before timestamptz DEFAULT NULL',
@@ -754,6 +754,7 @@ STRETCH
             ORDER BY e.seen_at DESC, e.event_id DESC, e.frustration;
 OLDER
     END LOOP;
+FAILURES
 END
 $body$)) AS v (name, arguments, columns, description, body)
         LOOP
@@ -762,6 +763,7 @@ $body$)) AS v (name, arguments, columns, description, body)
             f.body := replace(f.body, 'STRETCH', replace(stretch, 'CONDITION',
                                                          CASE f.name WHEN 'frustrations' THEN ' AND cardinality(e.frustrations) > 0' ELSE '' END));
             f.body := replace(f.body, 'OLDER', profiles._older_stretch());
+            f.body := replace(f.body, 'FAILURES', profiles._failures());
             f.body := replace(f.body, 'SUMMED', profiles._sum_sessions(
                 'SELECT * FROM (' || profiles._counted_events(sessions) || ') e WHERE e.KIND_id = KIND_FUNCTION.KIND_id'));
             f.body := replace(f.body, 'COUNTED', profiles._counted_events(sessions || loose));
@@ -769,7 +771,7 @@ $body$)) AS v (name, arguments, columns, description, body)
             EXECUTE format(
                 'CREATE FUNCTION profiles.%1$s_%2$s(%1$s_id text, %3$s) RETURNS TABLE (%4$s) LANGUAGE plpgsql STABLE ROWS 50 '
                 'SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 SET jit = off SET plan_cache_mode = force_generic_plan AS %5$L',
-                kind, f.name, f.arguments, f.columns, profiles._hinted(E'\n#variable_conflict use_column' || f.body));
+                kind, f.name, f.arguments, f.columns, E'\n#variable_conflict use_column' || f.body);
             EXECUTE format('COMMENT ON FUNCTION profiles.%s_%s IS %L', kind, f.name,
                            replace(f.description, 'KIND', kind) || ' Runs with the caller''s rights, who needs SELECT on profiles.events.');
         END LOOP;
@@ -779,7 +781,7 @@ $make$;
 
 DO $make$
 BEGIN
-    EXECUTE profiles._hinted(format($sql$
+    EXECUTE format($sql$
 CREATE FUNCTION profiles.account_users(account_id text, max int DEFAULT 50, before timestamptz DEFAULT NULL)
     RETURNS TABLE (user_id text, user_name text, user_email text, first_seen timestamptz, last_seen timestamptz)
     LANGUAGE plpgsql STABLE ROWS 50
@@ -828,20 +830,21 @@ BEGIN
             ORDER BY u.last_seen DESC, u.user_id DESC;
 %s
     END LOOP;
+%s
 END
 $body$$sql$,
         profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)')
             || ' UNION ALL ' || profiles._mapped_sessions('e.row_session_id',
                 'loose AND e.row_session_id IS NULL AND e.has_sessions AND e.user_id = ANY (users) AND e.account_id = account_users.account_id')
             || ' UNION ALL ' || profiles._cut_sessions('e.user_id = ANY (users)')),
-        profiles._older_stretch()));
+        profiles._older_stretch(), profiles._failures());
 END
 $make$;
 COMMENT ON FUNCTION profiles.account_users(text, int, timestamptz) IS 'Users with events of one account, by their last such event, newest first: those last seen before "before", at most "max" and those of the same time as the last of these, so that the last last_seen is the next page''s "before". first_seen and last_seen are those in the account, user_name and user_email the latest known there. Runs with the caller''s rights, who needs SELECT on profiles.events.';
 
 DO $make$
 BEGIN
-    EXECUTE profiles._hinted(format($sql$
+    EXECUTE format($sql$
 CREATE FUNCTION profiles.session_events(session_id text)
     RETURNS TABLE (seen_at timestamptz, type text, page text, action text, frustrations text[], user_id text, account_id text,
                    event_id text, view_id text, source text, application text, country text, region text, city text,
@@ -868,10 +871,12 @@ BEGIN
         FROM (%s) e
         WHERE e.session_id = session_events.session_id
         ORDER BY e.seen_at, e.type = 'view' DESC, e.event_id, e.source;
+%s
 END
 $body$$sql$,
         profiles._counted_events(profiles._mapped_sessions('e.row_session_id', 'e.session_id = ANY (sessions)') || ' UNION ALL '
-            || profiles._cut_sessions('e.user_id = ANY (users) AND e.seen_at >= since_cut AND e.seen_at < until_cut'))));
+            || profiles._cut_sessions('e.user_id = ANY (users) AND e.seen_at >= since_cut AND e.seen_at < until_cut')),
+        profiles._failures());
 END
 $make$;
 COMMENT ON FUNCTION profiles.session_events(text) IS 'Events of one session in the order of time, each with its user: a page visit once, however often it was sent, partial updates not at all. Runs with the caller''s rights, who needs SELECT on profiles.events.';
