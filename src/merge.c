@@ -2,11 +2,11 @@
  * merge.c
  *		Merges pending partial profiles into stored profiles.
  *
- * A million profiles are updated by nothing but this, so it does by hand what a
- * query would do row by row: pending rows are taken and sorted by key, and each
- * stored profile is looked up, merged and replaced, with its generated columns,
- * indexes and triggers.  Profiles that are new, and all if the table is not as we
- * made it, are left to a statement.
+ * Whenever a subject has been seen, its profile is updated here, and nothing else
+ * is done as often.  So what a query would do is done by hand: pending rows are
+ * taken and sorted by key, and each stored profile is looked up, merged and
+ * replaced, with its generated columns, indexes and triggers.  Profiles that are
+ * new, and all if the table is not as we made it, are left to a statement.
  *
  * The caller has the upkeep lock of the kind, so nobody else merges.
  */
