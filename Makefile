@@ -48,8 +48,11 @@ OBJS = \
 	src/segment.o \
 	src/session.o \
 	src/search.o \
+	src/search_candidates.o \
 	src/search_rows.o \
+	src/search_score.o \
 	src/search_statistics.o \
+	src/search_tiers.o \
 	src/search_upkeep.o \
 	src/subjects.o \
 	src/text_node.o \

@@ -7,7 +7,9 @@
 
 #include "access/genam.h"
 #include "access/relscan.h"
+#include "executor/spi.h"
 #include "executor/tuptable.h"
+#include "people.h"
 #include "utils/rel.h"
 
 /* search_rows.c: rows of our own tables by index, many at a time */
@@ -42,7 +44,8 @@ typedef enum RowsBy
 	ROWS_BY_RANGE
 } RowsBy;
 
-extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix, const char *column, RowsBy by);
+extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix,
+							const char *column, RowsBy by);
 extern void rows_of_keys(IndexRows *rows, Datum *keys, int nkeys);
 extern void rows_of_range(IndexRows *rows, Datum from, Datum to);
 extern void rows_newest(IndexRows *rows);
@@ -60,5 +63,172 @@ typedef struct Frequency
 } Frequency;
 
 extern Frequency search_frequency(int kind, const char *word, int len, bool prefix);
+
+/* Where a word of a query is looked for. */
+#define IN_TERMS		1		/* as a whole */
+#define IN_LEAVES		2		/* taken apart */
+#define IN_ATTRIBUTES	4
+#define IN_TYPOS		8
+
+/* The tier is the first thing that counts. */
+typedef enum Tier
+{
+	TIER_TYPOS = 1,
+	TIER_ATTRIBUTES,			/* or compounds taken apart */
+	TIER_WORDS
+} Tier;
+
+/* search_score.c: how somebody meets words */
+#define SCORE_BITS	52
+
+extern uint64 search_score(TSVector vector, TSVector attributes, const SearchQuery *query,
+						   int where, Tier tier, uint16 *levels, const Term **correction);
+extern bool search_may_meet(text *name, text *email, const SearchQuery *query);
+
+/* search_candidates.c: who may be found */
+#define KEY_WORDS	4			/* of a query that go into the index */
+#define WALK_LEAST	500			/* so many profiles a walk always looks at, to rank among them */
+
+typedef enum Statement
+{
+	GET_BY_INDEX,
+	GET_BY_WORD,				/* with KEY_WORDS variants, as the next */
+	GET_BY_WORD_2,
+	GET_BY_WORD_3,
+	GET_BY_WORD_4,
+	GET_BY_ATTRIBUTE,
+	GET_BY_ATTRIBUTE_2,
+	GET_BY_ATTRIBUTE_3,
+	GET_BY_ATTRIBUTE_4,
+	GET_BY_ATTRIBUTES_ONLY,
+	GET_BY_IMPORTED,			/* custom attributes */
+	GET_BY_KEYS,
+	GET_CORRECTIONS,
+	GET_NEAR,					/* words of whoever has a word that begins as one does */
+	GET_MATCHED,
+	STATEMENTS
+} Statement;
+
+typedef struct Candidate
+{
+	const char *key;
+	uint32		hash;
+	char		status;
+	bool		rejected;		/* by the filter */
+	bool		dated;			/* seen is known */
+	bool		fetched;		/* and what is shown beside */
+	uint16		levels;			/* bit per Level that a word was met at */
+	uint64		score;
+	TimestampTz seen;
+	char	   *name;
+	char	   *email;
+	const Term *correction;
+	const SearchQuery *query;
+} Candidate;
+
+#define SH_PREFIX candidates
+#define SH_ELEMENT_TYPE Candidate
+#define SH_KEY_TYPE const char *
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) (key), strlen(key))
+#define SH_EQUAL(tb, a, b) (strcmp(a, b) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE extern
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* What all alternatives of a search share. */
+typedef struct SearchTables
+{
+	Oid			namespace;
+	IndexRows  *profiles;		/* by key; NULL until needed, as the others */
+	IndexRows  *vectors;		/* by key */
+	IndexRows  *newest;			/* profiles, newest first */
+	IndexRows  *addresses;		/* vectors by address */
+	bool		imported;		/* are there custom attributes? */
+	AttrNumber	key_column;		/* of profiles; 0: not looked up */
+	AttrNumber	name_column;
+	AttrNumber	email_column;	/* 0: there is none */
+	AttrNumber	seen_column;
+	SPIPlanPtr	filtered_walks[2];	/* without and with attributes */
+	SPIPlanPtr	filtered_rows;
+} SearchTables;
+
+typedef struct Search
+{
+	int			kind;
+	SearchTables *tables;
+	int			max;
+	char	   *filter;			/* checked SQL over alias p; NULL if there is none */
+	Datum		only;			/* text[]: keys that pass the filter, if they are few; else 0 */
+	double		people;			/* how many there are, about; 0: not known, so not many */
+	double		few;			/* so many are fetched by index */
+	MemoryContext context;
+	candidates_hash *found;		/* of the alternative that is being searched */
+	int			nfound;			/* not rejected */
+	double		filter_share;	/* of all that pass the filter, about */
+} Search;
+
+/* What a search reads of a profile. */
+typedef struct StoredProfile
+{
+	Datum		key;
+	text	   *name;			/* these two may be NULL */
+	text	   *email;
+	TimestampTz seen;
+} StoredProfile;
+
+/* How rows are taken: for which query, and when a walk is over. */
+typedef struct Taking
+{
+	Search	   *search;
+	const SearchQuery *query;
+	int			where;
+	Tier		tier;
+	MemoryContext context;		/* of a row */
+	bool		walk;
+	int			walked;
+	int			most;			/* profiles that a walk looks at */
+	int			least;
+	double		instead;		/* so many take as long as the index; 0: not known */
+	int			before;			/* found before it */
+	int			nbest;			/* met at good levels only */
+	uint16		good;
+} Taking;
+
+extern const char *search_shown_columns(int kind);
+extern SPIPlanPtr search_prepare(const char *sql, int nargs, const Oid *types);
+extern IndexRows *search_open_rows(Search *search, IndexRows **rows, const char *suffix,
+								   const char *column, RowsBy by);
+extern IndexRows *search_profiles_by_key(Search *search);
+extern StoredProfile search_stored_profile(Search *search, IndexRows *rows);
+extern void search_check_result(int rc);
+extern void search_execute(Search *search, Statement statement, Datum *values);
+extern Datum search_column(uint64 row, int number, bool *isnull);
+extern char *search_text_column(Search *search, uint64 row, int number);
+extern Candidate *search_add_candidate(Search *search, Datum key, uint64 points, uint16 levels,
+									   const Term *correction, const SearchQuery *query);
+extern void search_keep_shown(Search *search, Candidate *candidate, const StoredProfile *profile);
+extern void search_begin_taking(Taking *taking, Search *search, const SearchQuery *query,
+								int where, Tier tier);
+extern void search_take_profile(Taking *taking, const StoredProfile *profile);
+extern bool search_goes_on(const Taking *taking);
+extern void search_take_plan(Taking *taking, SPIPlanPtr plan, Datum *values);
+extern void search_take_all(Search *search, Statement statement, Datum *values,
+							const SearchQuery *query, int where, Tier tier);
+extern void search_take_rows(Taking *taking, IndexRows *rows, TimestampTz *seen);
+extern void search_take_keys(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen);
+extern void search_take_only(Search *search, const SearchQuery *query, int where, Tier tier);
+extern void search_fetch_rows(Search *search, Candidate **candidates, int n);
+extern Candidate **search_list_candidates(Search *search, int *n);
+extern void search_apply_filter(Search *search);
+
+/* search_tiers.c: tiers, by index or by a walk */
+extern double search_term_frequency(Search *search, const Term *term, bool exact);
+extern Datum search_parse_query(const char *text);
+extern void search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few);
+extern bool search_date_by_walk(Search *search, uint64 score, int nundated);
+extern bool search_find_corrections(Search *search, SearchQuery *query);
 
 #endif							/* PROFILES_SEARCH_H */

@@ -1,0 +1,876 @@
+/*
+ * search_tiers.c
+ *		Answers a tier of a search: by index or by a walk.
+ *
+ * Few are all fetched by index and ranked, beginning with the rarest words,
+ * since an index gathers all that has a prefix before it can combine.  Many: first
+ * who has the words in the name, by index; then profiles are walked newest first until
+ * enough match.  A walk that goes on for too long gives way to the index.
+ * How many there are our own statistics say.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "people.h"
+#include "search.h"
+#include "tsearch/ts_utils.h"
+#include "upkeep.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+
+#define WALK_MOST			50000	/* profiles that a walk looks at */
+#define ADDRESS_CHARS		5		/* of an address that statistics have, with the < before it */
+
+/* ---------- estimates ---------- */
+
+/* How many have a term, about. */
+static Frequency
+term_frequencies(Search *search, const Term *term, bool exact)
+{
+	int			len = term->len;
+	bool		address = term->lexeme[0] == '<';
+	double		share = 1;
+	Frequency	result = {1};
+
+	if (address && exact)
+		return result;
+	if (address)
+	{
+		/* of addresses the statistics have the first letters; each more halves them */
+		int			chars = pg_mbstrlen_with_len(term->lexeme, term->len);
+
+		exact = chars >= ADDRESS_CHARS;
+		if (exact)
+		{
+			share = pow(0.5, chars - ADDRESS_CHARS);
+			len = pg_mbcharcliplen(term->lexeme, term->len, ADDRESS_CHARS);
+		}
+	}
+	else
+		exact |= !term->prefix;
+	result = search_frequency(search->kind, term->lexeme, len, !exact);
+	result.people *= share;
+	return result;
+}
+
+/* How many have it in name or e-mail. */
+double
+search_term_frequency(Search *search, const Term *term, bool exact)
+{
+	return term_frequencies(search, term, exact).people;
+}
+
+/* The leaf of a word that the fewest have. */
+static const Term *
+rarest_leaf(Search *search, const QueryWord *word, double *frequency)
+{
+	const Term *best = NULL;
+
+	for (int i = 0; i < word->nleaves; i++)
+	{
+		double		f = search_term_frequency(search, &word->leaves[i], false);
+
+		if (best == NULL || f < *frequency)
+		{
+			best = &word->leaves[i];
+			*frequency = f;
+		}
+	}
+	return best;
+}
+
+/* What things take, in about microseconds. */
+#define CHEAP			4000	/* no more is tried to do better */
+#define AFFORDABLE		20000	/* to have names before addresses */
+#define COST_POSTING	0.5		/* one who has a word, found in the index */
+#define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
+#define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
+#define COST_DATED		5		/* of that, to look up when */
+#define COST_WALKED		1.5
+#define COST_WALKED_TYPOS	3
+#define COST_WALKED_VECTORS	9
+#define COST_WALKED_IMPORTED	20
+#define COST_IMPORTED	12		/* who has a word in custom attributes: to find, and to look at */
+#define DOUBT			2		/* so much longer a walk may be, since words depend on each other */
+
+/* What of a word goes into the index, and how many people that brings, about. */
+typedef struct IndexKey
+{
+	StringInfoData query;		/* empty: nobody can meet it */
+	const Term *address;		/* one of these; NULL if none is an address */
+	bool		only_address;
+	double		people;
+	double		attributes;		/* of these, in attributes but custom ones */
+	double		imported;		/* of these, in custom attributes */
+	double		gathering;		/* what it costs to have the index gather them */
+} IndexKey;
+
+/* A term as the index has it, where words of a name are behind a = alone. */
+static void
+append_indexed(StringInfo s, const Term *term)
+{
+	Term		name = *term;
+
+	people_append_term(s, term);
+	if (strchr("<=@", term->lexeme[0]) != NULL)
+		return;
+	/* of first letters there is a lexeme, which spares gathering all that begin so */
+	name.prefix = term->prefix && pg_mbstrlen_with_len(term->lexeme, term->len) > BEGINNING_CHARS;
+	name.lexeme = psprintf(term->prefix && !name.prefix ? "=%.*s*" : "=%.*s", term->len, term->lexeme);
+	name.len = strlen(name.lexeme);
+	appendStringInfoString(s, " | ");
+	people_append_term(s, &name);
+}
+
+static void
+add_alternative(IndexKey *key, const Term *term, bool exact)
+{
+	Term		copy = *term;
+
+	if (key->query.len > 0)
+		appendStringInfoString(&key->query, " | ");
+	copy.prefix &= !exact;
+	append_indexed(&key->query, &copy);
+}
+
+static void
+make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
+{
+	double		frequency = 0;
+	const Term *leaf;
+
+	memset(key, 0, sizeof(IndexKey));
+	initStringInfo(&key->query);
+	key->only_address = word->nterms == 1;
+	for (int i = 0; i < word->nterms; i++)
+	{
+		Frequency	frequencies = term_frequencies(search, &word->terms[i], false);
+
+		if (word->terms[i].lexeme[0] == '<')
+			key->address = &word->terms[i];
+		else
+			key->only_address = false;
+		add_alternative(key, &word->terms[i], false);
+		/* whose address begins with a word mostly has it as a word as well */
+		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
+		if (where & IN_ATTRIBUTES)
+		{
+			key->attributes += frequencies.attributes;
+			key->imported += frequencies.imported;
+		}
+	}
+	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
+		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
+	{
+		add_alternative(key, leaf, false);
+		key->only_address = false;
+		key->people += frequency;
+	}
+	key->gathering = key->people * COST_POSTING;
+	if (where & IN_TYPOS)
+	{
+		/* the leaf that the fewest have, in whatever spelling */
+		int			best = -1;
+		double		least = 0;
+
+		key->only_address = false;
+		for (int i = 0; i < word->nall; i++)
+		{
+			double		people = word->people[i] + search_term_frequency(search, &word->leaves[i], false);
+
+			if (best < 0 || people < least)
+			{
+				best = i;
+				least = people;
+			}
+		}
+		for (int i = 0; best >= 0 && i < word->ncorrections[best]; i++)
+			add_alternative(key, &word->corrections[best][i], false);
+		if (best >= 0)
+		{
+			add_alternative(key, &word->leaves[best], false);
+			key->people += least;
+			key->gathering += word->people[best] * COST_POSTING_EXACT + (least - word->people[best]) * COST_POSTING;
+		}
+	}
+	key->people += key->attributes + key->imported;
+	key->gathering += key->attributes * COST_POSTING;
+}
+
+Datum
+search_parse_query(const char *text)
+{
+	return DirectFunctionCall1(tsqueryin, CStringGetDatum(text));
+}
+
+/* ---------- tiers ---------- */
+
+/* How to answer a tier by index, and what that costs. */
+typedef struct IndexPlan
+{
+	int			words[KEY_WORDS];	/* that go into the index, the rarest first */
+	int			nwords;
+	bool		attributes_only;	/* rather: one word or another in attributes */
+	bool		corrections_only;	/* rather: one word or another corrected */
+	bool		rarest_only;	/* of custom attributes: the first of these, not one word or another */
+	double		cost;
+	double		people;			/* who meet all words, if these don't depend on each other */
+} IndexPlan;
+
+/* Whoever has "james" has "ja", and need not be looked for twice. */
+static bool
+is_implied(const SearchQuery *query, int word)
+{
+	const Term *term = &query->words[word].terms[0];
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const Term *other = &query->words[i].terms[0];
+
+		if (i != word && query->words[word].nterms > 0 && query->words[i].nterms > 0 &&
+			!query->words[i].compound && !query->words[i].address &&
+			!query->words[word].compound && !query->words[word].address && term->prefix &&
+			(other->len > term->len || (other->len == term->len && i > word)) &&
+			memcmp(other->lexeme, term->lexeme, term->len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, IndexPlan *plan)
+{
+	double		total = Max(search->people, 1);
+	double		rows = total;
+	double		attributes = 0;
+	double		imported = 0;
+	bool		used[QUERY_MAX_WORDS];
+
+	plan->nwords = 0;
+	plan->attributes_only = plan->corrections_only = plan->rarest_only = false;
+	plan->cost = 0;
+	plan->people = total;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		used[i] = is_implied(query, i);
+		if (!used[i])
+		{
+			plan->people *= Min(keys[i].people / total, 1);
+			imported += keys[i].imported;
+		}
+		attributes += keys[i].attributes;
+	}
+	while (plan->nwords < KEY_WORDS)
+	{
+		int			rarest = -1;
+		double		fewer;
+
+		for (int i = 0; i < query->nwords; i++)
+		{
+			if (!used[i] && (rarest < 0 || keys[i].people < keys[rarest].people))
+				rarest = i;
+		}
+		if (rarest < 0)
+			break;
+		/* a further word has to spare more rows than it costs */
+		fewer = rows * Min(keys[rarest].people / total, 1);
+		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < keys[rarest].gathering)
+			break;
+		used[rarest] = true;
+		plan->words[plan->nwords++] = rarest;
+		plan->cost += keys[rarest].gathering;
+		rows = fewer;
+	}
+	plan->cost += rows * COST_FETCHED;
+	/* without a word that is corrected, the tiers before have found it */
+	if (where & IN_TYPOS)
+	{
+		double		corrected = 0;
+
+		for (int i = 0; i < query->nwords; i++)
+		{
+			for (int j = 0; j < query->words[i].nall; j++)
+				corrected += query->words[i].people[j];
+		}
+		if (corrected * (COST_FETCHED + COST_POSTING) < plan->cost)
+		{
+			plan->corrections_only = true;
+			plan->cost = corrected * (COST_FETCHED + COST_POSTING);
+		}
+	}
+	/* nor without a word in attributes */
+	if (where & IN_ATTRIBUTES && attributes * (COST_FETCHED + COST_POSTING) < plan->cost)
+	{
+		plan->attributes_only = true;
+		plan->cost = attributes * (COST_FETCHED + COST_POSTING);
+	}
+	/* who has a word in custom attributes comes from elsewhere, and is not intersected */
+	if (imported > 0 && plan->nwords > 0)
+	{
+		const IndexKey *rarest = &keys[plan->words[0]];
+		double		instead = rarest->gathering + (rarest->people - rarest->imported) * COST_FETCHED + rarest->imported * COST_IMPORTED;
+
+		plan->cost += imported * COST_IMPORTED;
+		if (instead < plan->cost)
+		{
+			plan->rarest_only = true;
+			plan->attributes_only = false;
+			plan->nwords = 1;
+			plan->cost = instead;
+		}
+	}
+}
+
+/* How far a walk may have to go. */
+static double
+walking(Search *search, const SearchQuery *query, double people)
+{
+	return search->max * search->people / Max(people, 0.001) * (query->nwords > 1 ? DOUBT : 1);
+}
+
+/* Those who have words in custom attributes. */
+static void
+take_imported(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
+{
+	StringInfoData s;
+	Datum		value;
+
+	initStringInfo(&s);
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (plan->rarest_only ? i == plan->words[0] : !is_implied(query, i))
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " | " : "", keys[i].query.data);
+	}
+	value = search_parse_query(s.data);
+	search_take_all(search, GET_BY_IMPORTED, &value, query, where, tier);
+}
+
+/*
+ * The addresses that begin as a term does, as their index has them: from one on, and
+ * before another; none if it is NULL.
+ */
+static void
+address_range(const Term *term, Datum *from, Datum *to)
+{
+	const char *lexeme = term == NULL ? "" : term->lexeme;
+	int			len = term == NULL ? 0 : people_indexed_bytes(lexeme, term->len);
+	text	   *behind = cstring_to_text_with_len(lexeme, len);
+
+	*from = PointerGetDatum(cstring_to_text_with_len(lexeme, len));
+	/* they are compared as bytes, and at least the mark can be greater */
+	while (len > 0 && (unsigned char) lexeme[len - 1] == 0xFF)
+		len--;
+	if (len > 0)
+		VARDATA(behind)[len - 1]++;
+	SET_VARSIZE(behind, VARHDRSZ + len);
+	*to = PointerGetDatum(behind);
+}
+
+/*
+ * Who has an address that begins so, without a plan.  Further addresses of who has several
+ * are in the index of words; false if there are any, or no index of addresses.
+ */
+static bool
+take_addresses(Search *search, const SearchQuery *query, const IndexKey *key, int where, Tier tier)
+{
+	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_RANGE);
+	Taking		taking;
+	Datum		from;
+	Datum		to;
+
+	if (rows == NULL ||
+		rows_may_meet(rows, psprintf("%s_search_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data)))
+		return false;
+	address_range(key->address, &from, &to);
+	search_begin_taking(&taking, search, query, where, tier);
+	rows_of_range(rows, from, to);
+	search_take_rows(&taking, rows, NULL);
+	MemoryContextDelete(taking.context);
+	return true;
+}
+
+static void
+take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
+{
+	Datum		values[3 * KEY_WORDS];
+	StringInfoData s;
+	bool		address = false;
+	bool		ranges = (where & IN_ATTRIBUTES) != 0;
+
+	/* who has "O'Brien" joined may have it in parts as well, which is better */
+	for (int i = 0; i < query->nwords; i++)
+		address |= query->words[i].address;
+	if (!address)
+		where |= IN_LEAVES;
+
+	if (where & IN_ATTRIBUTES && search->tables->imported)
+		take_imported(search, query, keys, plan, where, tier);
+	initStringInfo(&s);
+	if (plan->attributes_only)
+	{
+		for (int i = 0; i < query->nwords; i++)
+			appendStringInfo(&s, "%s%s", i > 0 ? " | " : "", keys[i].query.data);
+		values[0] = search_parse_query(s.data);
+		search_take_all(search, GET_BY_ATTRIBUTES_ONLY, values, query, where, tier);
+		return;
+	}
+	if (plan->corrections_only)
+	{
+		for (int i = 0; i < query->nwords; i++)
+		{
+			for (int j = 0; j < query->words[i].nall; j++)
+			{
+				for (int k = 0; k < query->words[i].ncorrections[j]; k++)
+				{
+					if (s.len > 0)
+						appendStringInfoString(&s, " | ");
+					append_indexed(&s, &query->words[i].corrections[j][k]);
+				}
+			}
+		}
+		values[0] = search_parse_query(s.data);
+		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
+		return;
+	}
+	if (plan->nwords == 1 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) &&
+		take_addresses(search, query, &keys[plan->words[0]], where, tier))
+		return;
+	for (int i = 0; i < plan->nwords; i++)
+		ranges |= keys[plan->words[i]].address != NULL;
+	for (int i = 0; i < plan->nwords; i++)
+	{
+		const IndexKey *key = &keys[plan->words[i]];
+
+		if (!ranges)
+		{
+			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key->query.data);
+			continue;
+		}
+		values[3 * i] = search_parse_query(key->query.data);
+		address_range(key->address, &values[3 * i + 1], &values[3 * i + 2]);
+	}
+	if (ranges)
+		search_take_all(search, (where & IN_ATTRIBUTES ? GET_BY_ATTRIBUTE : GET_BY_WORD) + plan->nwords - 1, values, query, where, tier);
+	else
+	{
+		values[0] = search_parse_query(s.data);
+		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
+	}
+}
+
+/* Have enough been found who meet words at some levels only, all of these having been looked up? */
+static bool
+named_suffice(Search *search, const SearchQuery *query, uint16 levels)
+{
+	int			n = 0;
+	candidates_iterator iterator;
+	Candidate  *candidate;
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		/* who has its parts is not looked up, or who has it as an address */
+		if (query->words[i].compound || query->words[i].address)
+			return false;
+	}
+	candidates_start_iterate(search->found, &iterator);
+	while (n < search->max && (candidate = candidates_iterate(search->found, &iterator)) != NULL)
+	{
+		if (!candidate->rejected && (candidate->levels & ~levels) == 0)
+			n++;
+	}
+	return n >= search->max;
+}
+
+/*
+ * The lexemes that names with a term have in the index: the very word, or what begins
+ * with it.  Where these are many, those of its first letters, of which there is one.
+ */
+static void
+add_name(Search *search, IndexKey *key, const Term *term, bool exact)
+{
+	Term		lexeme = *term;
+	int			mark = term->lexeme[0] == '=' ? 1 : 0;
+	int			begins = pg_mbcharcliplen(term->lexeme + mark, term->len - mark, BEGINNING_CHARS);
+	double		people;
+
+	lexeme.lexeme = psprintf("=%.*s", term->len - mark, term->lexeme + mark);
+	lexeme.len = strlen(lexeme.lexeme);
+	lexeme.prefix = !exact;
+	people = search_term_frequency(search, &lexeme, exact);
+	if (!exact && (begins == lexeme.len - 1 || people > CHEAP))
+	{
+		lexeme.lexeme = psprintf("=%.*s*", begins, term->lexeme + mark);
+		lexeme.len = strlen(lexeme.lexeme);
+		lexeme.prefix = false;
+		people = search_term_frequency(search, &lexeme, true);
+	}
+	key->people += people;
+	key->gathering += people * (lexeme.prefix ? COST_POSTING : COST_POSTING_EXACT);
+	add_alternative(key, &lexeme, false);
+}
+
+/*
+ * Who has all words in the name, the very words or what begins with them, by the
+ * index if that costs no more than a walk to them, or than most.  Returns whether it
+ * was asked; people becomes how many that are, about, or 0 if none are left to find.
+ */
+static bool
+take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, double most, double *people)
+{
+	IndexPlan	plan = {0};
+	IndexKey	keys[QUERY_MAX_WORDS];
+
+	*people = 0;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const QueryWord *word = &query->words[i];
+
+		memset(&keys[i], 0, sizeof(IndexKey));
+		initStringInfo(&keys[i].query);
+		for (int j = 0; j < word->nterms; j++)
+		{
+			if (word->terms[j].lexeme[0] != '<' && word->terms[j].lexeme[0] != '@')
+				add_name(search, &keys[i], &word->terms[j], !begins);
+		}
+		/* an address is no name */
+		if (keys[i].query.len == 0)
+			return false;
+	}
+	plan_index(search, query, keys, IN_TERMS, &plan);
+	if (plan.cost > Max(most, walking(search, query, plan.people) * COST_WALKED))
+	{
+		*people = plan.people;
+		return false;
+	}
+	take_by_index(search, query, keys, &plan, IN_TERMS | IN_LEAVES, tier);
+	search_apply_filter(search);
+	return true;
+}
+
+#define NAME_LEVELS (1 << LEVEL_EXACT | 1 << LEVEL_PHRASE | 1 << LEVEL_JOINED | 1 << LEVEL_PREFIX)
+
+/*
+ * Who has all words in the name: the very words, then what begins with them, as far
+ * as that is affordable.  Returns whether that is enough; exact and beginning become how
+ * many are still to be found that are called so, about.
+ */
+static bool
+take_named(Search *search, const SearchQuery *query, Tier tier, double *exact, double *beginning)
+{
+	*beginning = 0;
+	if (take_names(search, query, tier, false, CHEAP, exact) && named_suffice(search, query, 1 << LEVEL_EXACT))
+		return true;
+	if (!take_names(search, query, tier, true, CHEAP, beginning))
+		return false;
+	*exact = 0;
+	return named_suffice(search, query, NAME_LEVELS);
+}
+
+/* Walks over all profiles; returns whether it has seen all. */
+static bool
+walk_all(Taking *taking)
+{
+	Search	   *search = taking->search;
+	IndexRows  *rows = search_open_rows(search, &search->tables->newest, "profile", "last_seen", ROWS_IN_ORDER);
+
+	/* without its index there is no walk */
+	if (rows == NULL)
+		return false;
+	rows_newest(rows);
+	while (search_goes_on(taking))
+	{
+		MemoryContext old = MemoryContextSwitchTo(taking->context);
+		int			n = 0;
+
+		if (!(taking->where & IN_ATTRIBUTES))
+		{
+			n = rows_next(rows) ? 1 : 0;
+			if (n > 0)
+			{
+				StoredProfile profile = search_stored_profile(search, rows);
+
+				search_take_profile(taking, &profile);
+			}
+		}
+		else
+		{
+			Datum		keys[ROWS_AHEAD];
+			TimestampTz seen[ROWS_AHEAD];
+			int			most = Min(ROWS_AHEAD, 32 + taking->walked);
+
+			MemoryContextSwitchTo(search->context);
+			while (n < most && rows_next(rows))
+			{
+				StoredProfile profile = search_stored_profile(search, rows);
+
+				keys[n] = datumCopy(profile.key, false, -1);
+				seen[n++] = profile.seen;
+			}
+			search_take_keys(taking, keys, n, seen);
+			for (int i = 0; i < n; i++)
+				pfree(DatumGetPointer(keys[i]));
+		}
+		taking->walked += n;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(taking->context);
+		if (n == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Walks over those who pass the filter. */
+static void
+walk_filtered(Taking *taking)
+{
+	Search	   *search = taking->search;
+	bool		attributes = (taking->where & IN_ATTRIBUTES) != 0;
+	SPIPlanPtr *plan = &search->tables->filtered_walks[attributes];
+	Datum		most = Int64GetDatum(taking->most);
+
+	if (*plan == NULL)
+	{
+		Oid			types[] = {INT8OID};
+		const char *kind = profiles_kinds[search->kind];
+
+		*plan = search_prepare(psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
+								 "%3$s WHERE %4$s ORDER BY p.last_seen DESC", kind,
+								 attributes ? "s.search, s.attributes" : search_shown_columns(search->kind),
+								 attributes ? psprintf("JOIN profiles.%1$s_searched s ON s.key = p.%1$s_id", kind) : "",
+								 search->filter), 1, types);
+	}
+	search_take_plan(taking, *plan, &most);
+}
+
+/*
+ * Newest first.  Returns whether it found enough, or has seen all; instead is how
+ * many profiles take as long as the index, and exact and beginning how many are called
+ * by the very words or what begins with them, about, or 0 if these have been found already.
+ * It ends when enough are found that nobody can rank before, or enough of any rank after
+ * as many as should have so many names among them.
+ */
+static bool
+walk(Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact, double beginning)
+{
+	Taking		taking;
+	bool		all = false;
+
+	search_begin_taking(&taking, search, query, where, tier);
+	taking.walk = true;
+	taking.before = search->nfound;
+	taking.most = (int) Min(Max(instead, WALK_LEAST), WALK_MOST);
+	taking.instead = search->filter == NULL ? instead : 0;
+	taking.least = WALK_LEAST;
+	taking.good = 1 << LEVEL_EXACT;
+	if (exact > 0)
+		taking.least = Max(taking.least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
+	else
+		taking.good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
+	if (beginning > 0)
+		taking.least = Max(taking.least, (int) Min(search->max * search->people / beginning, WALK_MOST));
+	if (tier != TIER_WORDS)
+		taking.good = ~0;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (query->words[i].compound || query->words[i].address)
+			taking.good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_TYPED | 1 << LEVEL_ADDRESS;
+	}
+	if (search->filter == NULL)
+		all = walk_all(&taking);
+	else
+		walk_filtered(&taking);
+	MemoryContextDelete(taking.context);
+	return search->nfound >= search->max || all;
+}
+
+/* Adds who meets all words of a query; does nothing if that is not affordable and need not be. */
+void
+search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few)
+{
+	IndexKey	keys[QUERY_MAX_WORDS];
+	IndexPlan	plan;
+	double		exact = 0;
+	double		beginning = 0;
+	double		walk_rows;
+	double		walked;
+	double		share = search->filter == NULL ? 1 : search->filter_share;
+
+	if (search->only != (Datum) 0)
+	{
+		search_take_only(search, query, where, tier);
+		return;
+	}
+	for (int i = 0; i < query->nwords; i++)
+	{
+		make_index_key(search, &query->words[i], where, &keys[i]);
+		/* such a word nobody can meet */
+		if (keys[i].query.len == 0)
+			return;
+	}
+	plan_index(search, query, keys, where, &plan);
+	walk_rows = walking(search, query, plan.people * share);
+	walked = where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
+	if (where & IN_ATTRIBUTES)
+		walked = search->tables->imported ? COST_WALKED_IMPORTED : COST_WALKED_VECTORS;
+	elog(DEBUG1, "search: tier %d in %d: index %.0f us, walk %.0f us, about %.0f people", tier, where, plan.cost, walk_rows * walked, plan.people);
+	if (search->people <= search->few || plan.cost <= CHEAP)
+		take_by_index(search, query, keys, &plan, where, tier);
+	else if (only_if_few && plan.cost > walk_rows * walked)
+		return;
+	else
+	{
+		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact, &beginning))
+			return;
+		if (plan.cost <= walk_rows * walked ||
+			!walk(search, query, where, tier, plan.cost / walked, exact, beginning))
+			take_by_index(search, query, keys, &plan, where, tier);
+		/* names that were seen long ago, if others only have the words in their address */
+		else if (beginning > 0 && !named_suffice(search, query, NAME_LEVELS))
+			take_names(search, query, tier, true, AFFORDABLE, &beginning);
+	}
+	search_apply_filter(search);
+}
+
+/*
+ * Finds the newest of those who share a score by walking, if they are so many that
+ * this takes less time than to look each up.  Returns whether it did.
+ */
+bool
+search_date_by_walk(Search *search, uint64 score, int nundated)
+{
+	double		most = nundated * COST_DATED / COST_WALKED;
+	IndexRows  *rows;
+	int			dated = 0;
+
+	if (search->filter != NULL || search->people <= search->few ||
+		most < 2 * search->max * search->people / nundated ||
+		(rows = search_open_rows(search, &search->tables->newest, "profile", "last_seen", ROWS_IN_ORDER)) == NULL)
+		return false;
+	rows_newest(rows);
+	for (int walked = 0; dated < search->max && walked < most; walked++)
+	{
+		StoredProfile profile;
+		Candidate  *candidate;
+		char		key[PROFILES_MAX_KEY + 1];
+
+		if (!rows_next(rows))
+			return true;
+		profile = search_stored_profile(search, rows);
+		text_to_cstring_buffer((text *) DatumGetPointer(profile.key), key, sizeof(key));
+		candidate = candidates_lookup(search->found, key);
+		if (candidate != NULL && !candidate->rejected && candidate->score == score)
+		{
+			search_keep_shown(search, candidate, &profile);
+			dated++;
+		}
+	}
+	return dated >= search->max;
+}
+
+/* ---------- typos ---------- */
+
+#define NEAR_LEAST		3		/* letters that are right, of what the dictionary has not */
+#define NEAR_MOST		300		/* people who may have words that begin so */
+
+/* Takes what a statement gave as words that a leaf may be a typo of. */
+static void
+take_corrections(Search *search, QueryWord *word, int leaf, double frequency)
+{
+	Term	   *corrections = MemoryContextAllocZero(search->context, (word->ncorrections[leaf] + SPI_processed + 1) * sizeof(Term));
+
+	if (word->ncorrections[leaf] > 0)
+		memcpy(corrections, word->corrections[leaf], word->ncorrections[leaf] * sizeof(Term));
+	word->corrections[leaf] = corrections;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Term	   *term = &corrections[word->ncorrections[leaf]];
+		bool		isnull;
+		bool		known = false;
+		double		people = DatumGetFloat8(search_column(i, 3, &isnull));
+
+		/* what is a word to many is no typo of what is one to few */
+		if (frequency > 10 * Max(people, 10))
+			continue;
+		term->lexeme = search_text_column(search, i, 1);
+		term->len = strlen(term->lexeme);
+		term->distance = DatumGetInt32(search_column(i, 2, &isnull));
+		for (int j = 0; j < word->ncorrections[leaf]; j++)
+			known |= corrections[j].len == term->len && memcmp(corrections[j].lexeme, term->lexeme, term->len) == 0;
+		if (known)
+			continue;
+		word->ncorrections[leaf]++;
+		word->people[leaf] += people;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Words of addresses, which the dictionary has not: those that begin as a leaf does,
+ * with so few letters of it that few people have such words.  So a typo in the
+ * first letters is not found.
+ */
+static void
+find_near(Search *search, QueryWord *word, int leaf, int nchars, int most, double frequency)
+{
+	Term		beginning = word->leaves[leaf];
+	Datum		values[4];
+	StringInfoData s;
+
+	beginning.prefix = true;
+	for (int n = NEAR_LEAST; n < nchars; n++)
+	{
+		beginning.len = pg_mbcharcliplen(word->leaves[leaf].lexeme, word->leaves[leaf].len, n);
+		if (search_term_frequency(search, &beginning, false) > NEAR_MOST)
+			continue;
+		initStringInfo(&s);
+		append_indexed(&s, &beginning);
+		values[0] = search_parse_query(s.data);
+		values[1] = PointerGetDatum(cstring_to_text_with_len(word->leaves[leaf].lexeme, word->leaves[leaf].len));
+		values[2] = Int32GetDatum(most);
+		values[3] = PointerGetDatum(cstring_to_text_with_len(beginning.lexeme, beginning.len));
+		search_execute(search, GET_NEAR, values);
+		take_corrections(search, word, leaf, frequency);
+		return;
+	}
+}
+
+/* Looks up what leaves may be typos of; returns whether any may be. */
+bool
+search_find_corrections(Search *search, SearchQuery *query)
+{
+	bool		any = false;
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		QueryWord  *word = &query->words[i];
+
+		for (int j = 0; j < word->nall; j++)
+		{
+			Term	   *leaf = &word->leaves[j];
+			uint32		chars[WORD_MAX_CHARS];
+			uint32		keys[TYPED_MAX_KEYS];
+			Datum		values[3];
+			int			n = people_correctable(leaf->lexeme, leaf->len, chars);
+			int			most = n >= 8 ? 2 : 1;
+			double		frequency;
+
+			if (n < 4)
+				continue;
+			frequency = search_term_frequency(search, leaf, true);
+			values[0] = people_keys_array(keys, typed_keys(chars, n, most, keys));
+			values[1] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
+			values[2] = Int32GetDatum(most);
+			search_execute(search, GET_CORRECTIONS, values);
+			take_corrections(search, word, j, frequency);
+			if (search->kind == 0)
+				find_near(search, word, j, n, most, frequency);
+			any |= word->ncorrections[j] > 0;
+		}
+	}
+	return any;
+}
