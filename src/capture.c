@@ -476,10 +476,9 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 /* ---------- merging by writers ---------- */
 
 /*
- * Merges pending rows if there are many and nobody else is at it: not all, but
- * more than it waits for before it tries again, so that no writer waits for long
- * and there are no more and more of them.  What search needs is left to the next
- * refresh.
+ * Merges pending rows if there are many and nobody else is at it: not all, so that
+ * no writer waits for long, but more than come in before it tries again.  What
+ * search needs is left to the next refresh.
  *
  * How many is judged by the table's size.  Merged rows take their place until
  * they are vacuumed, so after a try the table has to grow by a good part, or
@@ -490,7 +489,7 @@ merge_if_many(Capture *capture)
 {
 	static BlockNumber tried_at[PROFILES_KINDS];
 	const int	rows_per_block = 20;	/* of a usual size */
-	const int	most = Max(profiles_pending_limit / 2, 10000);
+	const int	most = Max(profiles_pending_limit, 10000);
 	BlockNumber limit = profiles_pending_limit / rows_per_block + 1;
 	BlockNumber blocks;
 	Relation	pending;

@@ -63,6 +63,16 @@ CALL mrg.add(100, 900, 9);
 RESET profiles.pending_limit;
 SELECT * FROM mrg.wrong() ORDER BY 1, 2;
 
+-- and not more at a time than the limit, or ten thousand
+SET profiles.pending_limit = -1;
+CALL mrg.add(1, 6000, 9); CALL mrg.add(1, 6000, 10);
+SET profiles.pending_limit = 0;
+CALL mrg.add(101, 200, 9);
+SELECT count(*) AS pending FROM profiles.user_pending;
+CALL mrg.add(1, 1000, 9);
+RESET profiles.pending_limit;
+SELECT * FROM mrg.wrong() ORDER BY 1, 2;
+
 -- long values, out of line
 INSERT INTO mrg.events SELECT timestamptz '2024-02-01Z' + d * interval '1 day', 'long', 's' || d, (SELECT string_agg(md5(d || ' ' || i), '') FROM generate_series(1, 200) i), 'City', NULL, NULL, NULL
 FROM generate_series(1, 3) AS d;
