@@ -136,8 +136,8 @@ END
 $$;
 COMMENT ON FUNCTION profiles._check_capture(text, text) IS 'Internal: refuses values of capture and on_change.';
 
--- Names of the tables that a source is made of, which triggers can be on.
-CREATE FUNCTION profiles._source_parts(source_view regclass) RETURNS text[]
+-- The tables that a source is made of, which triggers can be on.
+CREATE FUNCTION profiles._source_part_oids(source_view regclass) RETURNS oid[]
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -146,10 +146,19 @@ BEGIN ATOMIC
         UNION
         SELECT i.inhrelid FROM part p JOIN pg_inherits i ON i.inhparent = p.oid WHERE NOT i.inhdetachpending
     )
-    SELECT array_agg(p.oid::regclass::text ORDER BY p.oid::regclass::text COLLATE "C")
+    SELECT array_agg(p.oid)
     FROM part p JOIN pg_class c ON c.oid = p.oid WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't';
 END;
-COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the tables that a source is made of; temporary children, which only their session can read, are none.';
+COMMENT ON FUNCTION profiles._source_part_oids(regclass) IS 'Internal: the tables that a source is made of; temporary children, which only their session can read, are none.';
+
+CREATE FUNCTION profiles._source_parts(source_view regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT array_agg(t.oid::regclass::text ORDER BY t.oid::regclass::text COLLATE "C")
+    FROM unnest(profiles._source_part_oids(source_view)) AS t (oid);
+END;
+COMMENT ON FUNCTION profiles._source_parts(regclass) IS 'Internal: names of the tables that a source is made of.';
 
 CREATE FUNCTION profiles._install_triggers(source_view regclass, source_id integer, capture text, on_change text, part regclass) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_install_triggers' LANGUAGE C;

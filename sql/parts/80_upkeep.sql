@@ -99,14 +99,24 @@ CREATE FUNCTION profiles._lost_parts(OUT source_id integer, OUT source text, OUT
     LANGUAGE sql STABLE ROWS 1
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT DISTINCT s.id, s.source, p.relation
-    FROM profiles.source_part p JOIN profiles.source_config s ON s.id = p.source_id
-    WHERE s.capture <> 'none' AND to_regclass(profiles._source_view(s.id)) IS NOT NULL
-      AND (NOT p.relation = ANY (profiles._source_parts(to_regclass(profiles._source_view(s.id))))
-           OR NOT EXISTS (SELECT FROM pg_trigger t
-                          WHERE t.tgrelid = profiles._table(p.relation) AND t.tgname = 'profiles_insert'
-                            AND t.tgfoid = 'profiles.capture'::regproc
-                            AND encode(t.tgargs, 'escape') = format('%s\000%s\000%s\000', s.id, s.capture, s.on_change)));
+    WITH captured AS MATERIALIZED (
+        SELECT s.id, s.source, to_regclass(profiles._source_view(s.id)) AS view,
+               format('%s\000%s\000%s\000', s.id, s.capture, s.on_change) AS arguments
+        FROM profiles.source_config s WHERE s.capture <> 'none'
+    ), part AS MATERIALIZED (
+        SELECT c.id, c.arguments, t.oid FROM captured c, unnest(profiles._source_part_oids(c.view)) AS t (oid)
+    ), made AS MATERIALIZED (
+        SELECT g.tgrelid, encode(g.tgargs, 'escape') AS arguments FROM pg_trigger g
+        WHERE g.tgname = 'profiles_insert' AND g.tgfoid = 'profiles.capture'::regproc
+    )
+    SELECT c.id, c.source, l.relation
+    FROM captured c
+    JOIN (SELECT p.source_id, p.relation FROM profiles.source_part p
+          EXCEPT
+          SELECT t.id, t.oid::regclass::text FROM part t JOIN made m ON m.tgrelid = t.oid AND m.arguments = t.arguments) l
+      ON l.source_id = c.id
+    -- of a view that is gone or changed nothing is known
+    WHERE profiles._source_relation(c.view) IS NOT NULL;
 END;
 COMMENT ON FUNCTION profiles._lost_parts() IS 'Internal: recorded tables of captured sources that are no part any more, or others of the same name.';
 
