@@ -471,7 +471,11 @@ people_indexed_bytes(const char *address, int len)
 	return pg_mbcliplen(address, len, INDEXED_ADDRESS_BYTES);
 }
 
-/* _indexed_address(vector tsvector) -> text: how the first begins, with its mark; NULL if there is none */
+/*
+ * _indexed_address(vector tsvector) -> text: how the first begins, with its mark, and
+ * a byte more: the length plus 1 of the longest word of the vector that the address begins
+ * with behind the mark, at most 127.  NULL if there is none.
+ */
 Datum
 people_indexed_address(PG_FUNCTION_ARGS)
 {
@@ -479,11 +483,26 @@ people_indexed_address(PG_FUNCTION_ARGS)
 	int			i = first_address(vector);
 	WordEntry  *entry = ARRPTR(vector) + i;
 	const char *lexeme;
+	int			longest = 0;
+	text	   *result;
+	int			len;
 
 	if (i == vector->size)
 		PG_RETURN_NULL();
 	lexeme = STRPTR(vector) + entry->pos;
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(lexeme, people_indexed_bytes(lexeme, entry->len)));
+	for (int j = 0; j < vector->size; j++)
+	{
+		const WordEntry *word = ARRPTR(vector) + j;
+
+		if (word->len < entry->len && memcmp(lexeme + 1, STRPTR(vector) + word->pos, word->len) == 0)
+			longest = Max(longest, word->len);
+	}
+	len = people_indexed_bytes(lexeme, entry->len);
+	result = palloc(VARHDRSZ + len + 1);
+	SET_VARSIZE(result, VARHDRSZ + len + 1);
+	memcpy(VARDATA(result), lexeme, len);
+	VARDATA(result)[len] = Min(longest, 126) + 1;
+	PG_RETURN_TEXT_P(result);
 }
 
 /* Is a lexeme there behind a = as well? */

@@ -25,7 +25,7 @@
 #include "tsearch/ts_type.h"
 
 #define BEGINNING_CHARS	3		/* of a word of the name, that have a lexeme of their own */
-#define INDEXED_ADDRESS_BYTES 23	/* with the mark; with one more an entry would take 8 more */
+#define INDEXED_ADDRESS_BYTES 22	/* with the mark; with one more an entry would take 8 more */
 
 #define WEIGHT_NAME		3
 #define WEIGHT_LOCAL	2

@@ -26,6 +26,7 @@ typedef struct IndexRows
 	Datum	   *keys;			/* whose rows; NULL: in the order of the index */
 	ScanDirection direction;
 	bool		ended;			/* the index has no more; asked again, it would begin anew */
+	int			longer;			/* of addresses: only those of which no word begins with so many bytes */
 	int			nkeys;
 	int			asked;			/* of the keys, in full */
 	bool		inside;			/* of a key not in full */
@@ -41,13 +42,13 @@ typedef enum RowsBy
 {
 	ROWS_IN_ORDER,
 	ROWS_BY_KEY,
-	ROWS_BY_RANGE
+	ROWS_BY_ADDRESS
 } RowsBy;
 
 extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix,
 							const char *column, RowsBy by);
 extern void rows_of_keys(IndexRows *rows, Datum *keys, int nkeys);
-extern void rows_of_range(IndexRows *rows, Datum from, Datum to);
+extern void rows_of_addresses(IndexRows *rows, Datum from, Datum to, int longer);
 extern void rows_newest(IndexRows *rows);
 extern bool rows_next(IndexRows *rows);
 extern bool rows_find(IndexRows *rows, Datum key);
@@ -92,11 +93,8 @@ extern bool search_may_meet(text *name, text *email, const SearchQuery *query);
 typedef enum Statement
 {
 	GET_BY_INDEX,
-	GET_BY_WORD,				/* with KEY_WORDS variants, as the next */
-	GET_BY_WORD_2,
-	GET_BY_WORD_3,
-	GET_BY_WORD_4,
-	GET_BY_ATTRIBUTE,
+	GET_BY_ADDRESS,				/* where its index can't be read */
+	GET_BY_ATTRIBUTE,			/* with KEY_WORDS variants */
 	GET_BY_ATTRIBUTE_2,
 	GET_BY_ATTRIBUTE_3,
 	GET_BY_ATTRIBUTE_4,

@@ -37,16 +37,10 @@
 
 /* ---------- statements ---------- */
 
-/* conditions on search, as its indexes have it; of a word its query, and between which its address is */
+/* words and addresses of search, as their indexes have them */
 #define WORDS "profiles._indexed_words(s.search) @@ "
 #define ADDRESS "profiles._indexed_address(s.search) COLLATE \"C\""
-#define IN_PERSON(query, from, to) WORDS "$" #query " OR (" ADDRESS " >= $" #from " AND " ADDRESS " < $" #to ")"
-#define WORD_CONDITION(query, from, to) "(" IN_PERSON(query, from, to) ")"
-#define ATTRIBUTE_CONDITION(query, from, to) "(s.stored @@ $" #query " OR " IN_PERSON(query, from, to) ")"
-#define CONDITIONS_2(condition) condition(1, 2, 3) " AND " condition(4, 5, 6)
-#define CONDITIONS_3(condition) CONDITIONS_2(condition) " AND " condition(7, 8, 9)
-#define CONDITIONS_4(condition) CONDITIONS_3(condition) " AND " condition(10, 11, 12)
-#define WORD_TYPES TSQUERYOID, TEXTOID, TEXTOID
+#define ATTRIBUTE_CONDITION(n) "(" WORDS "$" #n " OR s.stored @@ $" #n ")"
 #define SELECT_PEOPLE "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE "
 #define SELECT_VECTORS "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_searched s WHERE "
 
@@ -54,18 +48,17 @@
 static const struct
 {
 	const char *sql;
-	Oid			types[3 * KEY_WORDS];
+	Oid			types[KEY_WORDS];
 } statements[STATEMENTS] = {
 	/* where no attribute is looked at */
 	[GET_BY_INDEX] = {SELECT_PEOPLE WORDS "$1", {TSQUERYOID}},
-	[GET_BY_WORD] = {SELECT_PEOPLE WORD_CONDITION(1, 2, 3), {WORD_TYPES}},
-	[GET_BY_WORD_2] = {SELECT_PEOPLE CONDITIONS_2(WORD_CONDITION), {WORD_TYPES, WORD_TYPES}},
-	[GET_BY_WORD_3] = {SELECT_PEOPLE CONDITIONS_3(WORD_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES}},
-	[GET_BY_WORD_4] = {SELECT_PEOPLE CONDITIONS_4(WORD_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES, WORD_TYPES}},
-	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1, 2, 3), {WORD_TYPES}},
-	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS CONDITIONS_2(ATTRIBUTE_CONDITION), {WORD_TYPES, WORD_TYPES}},
-	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS CONDITIONS_3(ATTRIBUTE_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES}},
-	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS CONDITIONS_4(ATTRIBUTE_CONDITION), {WORD_TYPES, WORD_TYPES, WORD_TYPES, WORD_TYPES}},
+	[GET_BY_ADDRESS] = {SELECT_VECTORS ADDRESS " >= $1 AND " ADDRESS " < $2", {TEXTOID, TEXTOID}},
+	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1), {TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2), {TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3),
+	{TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
+	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.stored @@ $1", {TSQUERYOID}},
 	[GET_BY_IMPORTED] = {SELECT_VECTORS "s.key IN (SELECT i.key FROM profiles.%1$s_imported i WHERE i.attributes @@ $1)", {TSQUERYOID}},
 	[GET_BY_KEYS] = {"SELECT s.key, s.search, s.attributes, k.seen FROM unnest($1, $2) k (key, seen) JOIN profiles.%1$s_searched s ON s.key = k.key",

@@ -86,7 +86,8 @@ rows_open(Oid namespace, const char *kind, const char *suffix, const char *colum
 		return NULL;
 	}
 	rows->snapshot = GetActiveSnapshot();
-	rows->scan = PROFILES_INDEX_BEGINSCAN(rows->table, rows->index, rows->snapshot, by == ROWS_BY_RANGE ? 2 : by == ROWS_BY_KEY ? 1 : 0);
+	rows->scan = PROFILES_INDEX_BEGINSCAN(rows->table, rows->index, rows->snapshot, by == ROWS_BY_ADDRESS ? 2 : by == ROWS_BY_KEY ? 1 : 0);
+	rows->scan->xs_want_itup = by == ROWS_BY_ADDRESS;
 	rows->fetch = table_index_fetch_begin(rows->table);
 	rows->slot = table_slot_create(rows->table, NULL);
 	return rows;
@@ -109,14 +110,18 @@ rows_in_order(IndexRows *rows, ScanKey keys, int nkeys, ScanDirection direction)
 	rows->keys = NULL;
 	rows->direction = direction;
 	rows->ended = false;
+	rows->longer = 0;
 	rows->n = rows->next = 0;
 	rows->ahead = 32;
 	index_rescan(rows->scan, keys, nkeys, NULL, 0);
 }
 
-/* From here on rows_next() gives those of text from one on and before another. */
+/*
+ * From here on rows_next() gives those of addresses from one on and before another;
+ * unless longer is 0, only those of which no word begins with so many bytes.
+ */
 void
-rows_of_range(IndexRows *rows, Datum from, Datum to)
+rows_of_addresses(IndexRows *rows, Datum from, Datum to, int longer)
 {
 	ScanKeyData keys[2];
 	Oid			collation = rows->index->rd_indcollation[0];
@@ -124,6 +129,7 @@ rows_of_range(IndexRows *rows, Datum from, Datum to)
 	ScanKeyEntryInitialize(&keys[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, collation, F_TEXT_GE, from);
 	ScanKeyEntryInitialize(&keys[1], 0, 1, BTLessStrategyNumber, InvalidOid, collation, F_TEXT_LT, to);
 	rows_in_order(rows, keys, 2, ForwardScanDirection);
+	rows->longer = longer;
 }
 
 /* From here on rows_next() gives all rows, the greatest first. */
@@ -131,6 +137,16 @@ void
 rows_newest(IndexRows *rows)
 {
 	rows_in_order(rows, NULL, 0, BackwardScanDirection);
+}
+
+/* How many bytes of the address that has been looked up a word begins with, see people.c. */
+static int
+word_in_index(IndexRows *rows)
+{
+	bool		isnull;
+	text	   *address = DatumGetTextPP(index_getattr(rows->scan->xs_itup, 1, rows->scan->xs_itupdesc, &isnull));
+
+	return (unsigned char) VARDATA_ANY(address)[VARSIZE_ANY_EXHDR(address) - 1] - 1;
 }
 
 /* Looks some more rows up. */
@@ -146,7 +162,7 @@ look_ahead(IndexRows *rows)
 		{
 			tid = index_getnext_tid(rows->scan, rows->direction);
 			rows->ended = tid == NULL;
-			if (tid != NULL)
+			if (tid != NULL && (rows->longer == 0 || word_in_index(rows) < rows->longer))
 				rows->tids[rows->n++] = *tid;
 		}
 		rows->ahead = Min(2 * rows->ahead, ROWS_AHEAD);

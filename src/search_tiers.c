@@ -21,6 +21,7 @@
 #include "upkeep.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #define WALK_MOST			50000	/* profiles that a walk looks at */
@@ -104,6 +105,7 @@ typedef struct IndexKey
 	StringInfoData query;		/* empty: nobody can meet it */
 	const Term *address;		/* one of these; NULL if none is an address */
 	bool		only_address;
+	bool		address_as_word;	/* another is the same without the mark */
 	double		people;
 	double		attributes;		/* of these, in attributes but custom ones */
 	double		imported;		/* of these, in custom attributes */
@@ -155,6 +157,9 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 			key->address = &word->terms[i];
 		else
 			key->only_address = false;
+		for (int j = 0; key->address == &word->terms[i] && j < word->nterms; j++)
+			key->address_as_word |= word->terms[j].prefix && word->terms[j].len == key->address->len - 1 &&
+				memcmp(word->terms[j].lexeme, key->address->lexeme + 1, word->terms[j].len) == 0;
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
 		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
@@ -350,57 +355,82 @@ take_imported(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	search_take_all(search, GET_BY_IMPORTED, &value, query, where, tier);
 }
 
-/*
- * The addresses that begin as a term does, as their index has them: from one on, and
- * before another; none if it is NULL.
- */
+/* The addresses that begin as a term does, as their index has them: from one on, and before another. */
 static void
 address_range(const Term *term, Datum *from, Datum *to)
 {
-	const char *lexeme = term == NULL ? "" : term->lexeme;
-	int			len = term == NULL ? 0 : people_indexed_bytes(lexeme, term->len);
-	text	   *behind = cstring_to_text_with_len(lexeme, len);
+	int			len = people_indexed_bytes(term->lexeme, term->len);
+	text	   *behind = cstring_to_text_with_len(term->lexeme, len);
 
-	*from = PointerGetDatum(cstring_to_text_with_len(lexeme, len));
+	*from = PointerGetDatum(cstring_to_text_with_len(term->lexeme, len));
 	/* they are compared as bytes, and at least the mark can be greater */
-	while (len > 0 && (unsigned char) lexeme[len - 1] == 0xFF)
+	while ((unsigned char) term->lexeme[len - 1] == 0xFF)
 		len--;
-	if (len > 0)
-		VARDATA(behind)[len - 1]++;
+	VARDATA(behind)[len - 1]++;
 	SET_VARSIZE(behind, VARHDRSZ + len);
 	*to = PointerGetDatum(behind);
 }
 
 /*
- * Who has an address that begins so, without a plan.  Further addresses of who has several
- * are in the index of words; false if there are any, or no index of addresses.
+ * Who has an address that begins as a key's does; who has a word that does, too,
+ * is left out, as the index of words tells.
  */
-static bool
+static void
 take_addresses(Search *search, const SearchQuery *query, const IndexKey *key, int where, Tier tier)
 {
-	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_RANGE);
+	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
 	Taking		taking;
-	Datum		from;
-	Datum		to;
+	Datum		range[2];
 
-	if (rows == NULL ||
-		rows_may_meet(rows, psprintf("%s_search_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data)))
-		return false;
-	address_range(key->address, &from, &to);
+	address_range(key->address, &range[0], &range[1]);
+	if (rows == NULL)
+	{
+		search_take_all(search, GET_BY_ADDRESS, range, query, where, tier);
+		return;
+	}
 	search_begin_taking(&taking, search, query, where, tier);
-	rows_of_range(rows, from, to);
-	search_take_rows(&taking, rows, NULL);
+	rows_of_addresses(rows, range[0], range[1], key->address_as_word ? key->address->len - 1 : 0);
+	if (where & IN_ATTRIBUTES && search->tables->imported)
+	{
+		AttrNumber	column = get_attnum(RelationGetRelid(rows->table), "key");
+		Datum	   *keys = NULL;
+		int			n = 0;
+		int			size = 0;
+
+		while (rows_next(rows))
+		{
+			bool		isnull;
+
+			if (n == size)
+			{
+				size = size * 2 + 16;
+				keys = keys == NULL ? palloc(size * sizeof(Datum)) : repalloc_huge(keys, size * sizeof(Datum));
+			}
+			keys[n++] = datumCopy(slot_getattr(rows->slot, column, &isnull), false, -1);
+		}
+		if (n > 0)
+			search_take_keys(&taking, keys, n, NULL);
+	}
+	else
+		search_take_rows(&taking, rows, NULL);
 	MemoryContextDelete(taking.context);
-	return true;
+}
+
+/* Has nobody what a key asks for in the index of words? */
+static bool
+is_no_word(Search *search, const IndexKey *key)
+{
+	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
+
+	return rows != NULL && !rows_may_meet(rows, psprintf("%s_search_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data));
 }
 
 static void
 take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
 {
-	Datum		values[3 * KEY_WORDS];
+	Datum		values[KEY_WORDS];
 	StringInfoData s;
 	bool		address = false;
-	bool		ranges = (where & IN_ATTRIBUTES) != 0;
 
 	/* who has "O'Brien" joined may have it in parts as well, which is better */
 	for (int i = 0; i < query->nwords; i++)
@@ -437,25 +467,25 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
 		return;
 	}
-	if (plan->nwords == 1 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) &&
-		take_addresses(search, query, &keys[plan->words[0]], where, tier))
-		return;
-	for (int i = 0; i < plan->nwords; i++)
-		ranges |= keys[plan->words[i]].address != NULL;
 	for (int i = 0; i < plan->nwords; i++)
 	{
-		const IndexKey *key = &keys[plan->words[i]];
-
-		if (!ranges)
-		{
-			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key->query.data);
-			continue;
-		}
-		values[3 * i] = search_parse_query(key->query.data);
-		address_range(key->address, &values[3 * i + 1], &values[3 * i + 2]);
+		if (keys[plan->words[i]].address != NULL)
+			take_addresses(search, query, &keys[plan->words[i]], where, tier);
 	}
-	if (ranges)
-		search_take_all(search, (where & IN_ATTRIBUTES ? GET_BY_ATTRIBUTE : GET_BY_WORD) + plan->nwords - 1, values, query, where, tier);
+	/* of a whole address that is all there is, as a rule, and can be known without a plan */
+	if (plan->nwords == 1 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) && is_no_word(search, &keys[plan->words[0]]))
+		return;
+	for (int i = 0; i < plan->nwords; i++)
+	{
+		const char *key = keys[plan->words[i]].query.data;
+
+		if (where & IN_ATTRIBUTES)
+			values[i] = search_parse_query(key);
+		else
+			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key);
+	}
+	if (where & IN_ATTRIBUTES)
+		search_take_all(search, GET_BY_ATTRIBUTE + plan->nwords - 1, values, query, where, tier);
 	else
 	{
 		values[0] = search_parse_query(s.data);

@@ -20,7 +20,7 @@ COMMENT ON FUNCTION profiles._attribute_vector(text[]) IS 'Internal: vector of t
 
 CREATE FUNCTION profiles._indexed_address(vector tsvector) RETURNS text
     AS 'MODULE_PATHNAME', 'people_indexed_address' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
-COMMENT ON FUNCTION profiles._indexed_address(tsvector) IS 'Internal: how the first address of a person''s vector begins, as the index of addresses has it. NULL if there is none.';
+COMMENT ON FUNCTION profiles._indexed_address(tsvector) IS 'Internal: how the first address of a person''s vector begins, as the index of addresses has it, and in a byte how much of this a word begins with. NULL if there is none.';
 
 CREATE FUNCTION profiles._indexed_words(vector tsvector) RETURNS tsvector
     AS 'MODULE_PATHNAME', 'people_indexed_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
