@@ -208,6 +208,7 @@ COMMENT ON FUNCTION profiles._ensure_search(text) IS 'Internal: makes what searc
 CREATE FUNCTION profiles._lock_searched(kind text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
 AS $$
 BEGIN
     EXECUTE format('SELECT FROM profiles.%I s WHERE s.key = ANY ($1) ORDER BY s.key FOR UPDATE', kind || '_search') USING keys;
@@ -271,9 +272,11 @@ COMMENT ON FUNCTION profiles._search_update(text, text[], boolean) IS 'Internal:
 CREATE FUNCTION profiles._search_attributes(kind text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    -- not as for the statement whose trigger calls this
-    SET enable_hashjoin = on
-    SET enable_mergejoin = on
+    -- by key, whatever is set for the statement whose trigger calls this
+    SET enable_nestloop = on
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET enable_seqscan = off
 AS $$
 BEGIN
     PERFORM profiles._lock_searched(kind, keys);
