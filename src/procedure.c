@@ -26,6 +26,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -35,6 +36,8 @@ PG_FUNCTION_INFO_V1(profiles_run_sync);
 PG_FUNCTION_INFO_V1(profiles_lock_kind);
 PG_FUNCTION_INFO_V1(profiles_lock_relation);
 PG_FUNCTION_INFO_V1(profiles_lock_tables);
+
+#define STEP_ATTEMPTS	5		/* to do a step that loses deadlocks */
 
 const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
 
@@ -100,6 +103,47 @@ typedef struct Run
 	bool		no_since;
 } Run;
 
+/*
+ * One step of a run, again if it lost a deadlock: it has done nothing then, and
+ * whoever won is through soon.  In a transaction block the locks of the steps before
+ * would stay, so there it is an error.
+ */
+static bool
+run_step_again(Run *run, int kind, bool first)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool more = false;
+	volatile bool done = false;
+	volatile int attempt = 0;
+
+	while (!done)
+	{
+		attempt++;
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			more = run_step(run->owner, run->step, profiles_kinds[kind], first, run->since, run->no_since);
+			ReleaseCurrentSubTransaction();
+			done = true;
+		}
+		PG_CATCH();
+		{
+			if (geterrcode() != ERRCODE_T_R_DEADLOCK_DETECTED || attempt == STEP_ATTEMPTS)
+				PG_RE_THROW();
+			MemoryContextSwitchTo(context);
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return more;
+}
+
 /* Runs a kind's steps; commits after each unless in a transaction block. */
 static void
 run_steps(Run *run, int kind)
@@ -109,8 +153,9 @@ run_steps(Run *run, int kind)
 
 	do
 	{
-		more = run_step(run->owner, run->step, profiles_kinds[kind], first,
-						run->since, run->no_since);
+		more = run->atomic
+			? run_step(run->owner, run->step, profiles_kinds[kind], first, run->since, run->no_since)
+			: run_step_again(run, kind, first);
 		first = false;
 		if (!run->atomic)
 			SPI_commit();
