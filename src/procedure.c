@@ -130,11 +130,15 @@ run_step_again(Run *run, int kind, bool first)
 		}
 		PG_CATCH();
 		{
-			if (geterrcode() != ERRCODE_T_R_DEADLOCK_DETECTED || attempt == STEP_ATTEMPTS)
-				PG_RE_THROW();
+			ErrorData  *error;
+
 			MemoryContextSwitchTo(context);
+			error = CopyErrorData();
 			FlushErrorState();
 			RollbackAndReleaseCurrentSubTransaction();
+			if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED || attempt == STEP_ATTEMPTS)
+				ReThrowError(error);
+			FreeErrorData(error);
 		}
 		PG_END_TRY();
 		MemoryContextSwitchTo(context);
