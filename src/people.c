@@ -633,9 +633,9 @@ people_dictionary_words(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Keys as an SQL array, which may be searched for. */
-Datum
-people_keys_array(const uint32 *keys, int n)
+/* Keys as an SQL array. */
+static Datum
+keys_array(const uint32 *keys, int n)
 {
 	Datum		elements[TYPED_MAX_KEYS];
 
@@ -655,7 +655,7 @@ people_word_keys(PG_FUNCTION_ARGS)
 
 	if (n == 0)
 		PG_RETURN_NULL();
-	return people_keys_array(keys, word_keys(chars, n, keys));
+	return keys_array(keys, word_keys(chars, n, keys));
 }
 
 /* _typed_keys(word text, most integer) -> integer[]; NULL if it can't be a typo */
@@ -669,7 +669,7 @@ people_typed_keys(PG_FUNCTION_ARGS)
 
 	if (n == 0)
 		PG_RETURN_NULL();
-	return people_keys_array(keys, typed_keys(chars, n, PG_GETARG_INT32(1) > 1 ? 2 : 1, keys));
+	return keys_array(keys, typed_keys(chars, n, PG_GETARG_INT32(1) > 1 ? 2 : 1, keys));
 }
 
 /* _word_distance(a text, b text, most integer) -> integer */

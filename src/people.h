@@ -108,7 +108,6 @@ extern char *people_from_utf8(const char *text, int *len);
 extern TSVector people_vector(text *name, text *email, bool marked);
 extern int	people_indexed_bytes(const char *address, int len);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
-extern Datum people_keys_array(const uint32 *keys, int n);
 
 /* people_query.c: words of a query, several if it has alternatives */
 #define QUERY_MAX_ALTERNATIVES 8

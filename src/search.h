@@ -201,7 +201,6 @@ extern IndexRows *search_open_rows(Search *search, IndexRows **rows, const char 
 								   const char *column, RowsBy by);
 extern IndexRows *search_profiles_by_key(Search *search);
 extern StoredProfile search_stored_profile(Search *search, IndexRows *rows);
-extern void search_check_result(int rc);
 extern void search_execute(Search *search, Statement statement, Datum *values);
 extern Datum search_column(uint64 row, int number, bool *isnull);
 extern char *search_text_column(Search *search, uint64 row, int number);

@@ -64,11 +64,11 @@ static const struct
 	[GET_BY_KEYS] = {"SELECT s.key, s.search, s.attributes, k.seen FROM unnest($1, $2) k (key, seen) JOIN profiles.%1$s_searched s ON s.key = k.key",
 	{TEXTARRAYOID, TIMESTAMPTZARRAYOID}},
 	[GET_CORRECTIONS] = {"SELECT d.word, d.distance, coalesce(t.people, 0)::float8 "
-		"FROM (SELECT w.word, profiles._word_distance(w.word, $2, $3) AS distance "
-	"      FROM profiles.%1$s_word w WHERE w.keys && $1 OFFSET 0) d "
+		"FROM (SELECT w.word, profiles._word_distance(w.word, $1, $2) AS distance "
+	"      FROM profiles.%1$s_word w WHERE w.keys && profiles._typed_keys($1, $2) OFFSET 0) d "
 	"LEFT JOIN profiles.%1$s_search_stat t ON t.word = d.word "
-	"WHERE d.distance <= $3 AND d.distance > 0 ORDER BY d.distance, t.people DESC NULLS LAST, d.word LIMIT 24",
-	{INT4ARRAYOID, TEXTOID, INT4OID}},
+	"WHERE d.distance <= $2 AND d.distance > 0 ORDER BY d.distance, t.people DESC NULLS LAST, d.word LIMIT 24",
+	{TEXTOID, INT4OID}},
 	[GET_NEAR] = {"SELECT d.word, d.distance, count(*)::float8 "
 		"FROM (SELECT l.word, profiles._word_distance(l.word, $2, $3) AS distance "
 		"      FROM (SELECT s.search FROM profiles.%1$s_search s WHERE " WORDS "$1 LIMIT 300) s, "
@@ -192,8 +192,8 @@ search_stored_profile(Search *search, IndexRows *rows)
 	return profile;
 }
 
-void
-search_check_result(int rc)
+static void
+check_result(int rc)
 {
 	if (rc < 0)
 		elog(ERROR, "search failed: %s", SPI_result_code_string(rc));
@@ -202,7 +202,7 @@ search_check_result(int rc)
 void
 search_execute(Search *search, Statement statement, Datum *values)
 {
-	search_check_result(SPI_execute_plan(plan_of(search->kind, statement), values, NULL, true, 0));
+	check_result(SPI_execute_plan(plan_of(search->kind, statement), values, NULL, true, 0));
 }
 
 Datum
@@ -393,7 +393,7 @@ search_take_plan(Taking *taking, SPIPlanPtr plan, Datum *values)
 	{
 		values[i], false, PARAM_FLAG_CONST, SPI_getargtypeid(plan, i)
 	};
-	search_check_result(SPI_execute_plan_extended(plan, &options));
+	check_result(SPI_execute_plan_extended(plan, &options));
 }
 
 /* All that a statement gives. */
@@ -527,7 +527,7 @@ search_fetch_rows(Search *search, Candidate **candidates, int n)
 			search->tables->filtered_rows = search_prepare(psprintf("SELECT p.%1$s_id, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$ss p ON p.%1$s_id = k.key "
 													 "WHERE %3$s", profiles_kinds[search->kind], search_shown_columns(search->kind), search->filter), 1, types);
 		}
-		search_check_result(SPI_execute_plan(search->tables->filtered_rows, &array, NULL, true, 0));
+		check_result(SPI_execute_plan(search->tables->filtered_rows, &array, NULL, true, 0));
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			bool		isnull;

@@ -883,8 +883,7 @@ search_find_corrections(Search *search, SearchQuery *query)
 		{
 			Term	   *leaf = &word->leaves[j];
 			uint32		chars[WORD_MAX_CHARS];
-			uint32		keys[TYPED_MAX_KEYS];
-			Datum		values[3];
+			Datum		values[2];
 			int			n = people_correctable(leaf->lexeme, leaf->len, chars);
 			int			most = n >= 8 ? 2 : 1;
 			double		frequency;
@@ -892,9 +891,8 @@ search_find_corrections(Search *search, SearchQuery *query)
 			if (n < 4)
 				continue;
 			frequency = search_term_frequency(search, leaf, true);
-			values[0] = people_keys_array(keys, typed_keys(chars, n, most, keys));
-			values[1] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
-			values[2] = Int32GetDatum(most);
+			values[0] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
+			values[1] = Int32GetDatum(most);
 			search_execute(search, GET_CORRECTIONS, values);
 			take_corrections(search, word, j, frequency);
 			if (search->kind == 0)

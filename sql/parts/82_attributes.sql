@@ -688,6 +688,8 @@ BEGIN
         PERFORM profiles._ddl(format('DROP INDEX %s', array_to_string(unused, ', ')));
     END IF;
     PERFORM profiles._replace_view(kind);
+    PERFORM profiles._imported_statistics(kind);
+    PERFORM profiles._search_statistics_changed(kind);
     FOR r IN SELECT unnest(dropped) AS id LOOP
         PERFORM profiles._ddl(format('DROP TABLE IF EXISTS %s', profiles._import_table(r.id)));
         PERFORM profiles._ddl(format('DROP VIEW IF EXISTS %s', profiles._import_view(r.id)));

@@ -87,7 +87,7 @@ COMMENT ON TEXT SEARCH CONFIGURATION profiles.people_query IS 'For queries: to_t
 
 CREATE FUNCTION profiles._lexeme_query(lexeme text) RETURNS tsquery
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''' | ''=' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
+    RETURN format('''%1$s'' | ''=%1$s''', replace(replace(lexeme, '\', '\\'), '''', ''''''))::tsquery;
 COMMENT ON FUNCTION profiles._lexeme_query(text) IS 'Internal: the tsquery for one lexeme, in a name or not.';
 
 -- What is searched. The vectors live beside the profiles, in tables made at run
@@ -359,6 +359,7 @@ CREATE FUNCTION profiles._index_imported(import_id integer) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
     name text := format('attributes_%s_search', import_id);
     vector text := profiles._imported_vector(import_id);
 BEGIN
@@ -367,7 +368,8 @@ BEGIN
     ELSIF vector IS NOT NULL THEN
         EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s))', name, profiles._import_table(import_id),
                        replace(vector, format('a%s.', import_id), ''));
-        PERFORM profiles._imported_statistics((SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id));
+        PERFORM profiles._imported_statistics(kind);
+        PERFORM profiles._search_statistics_changed(kind);
     END IF;
 END
 $$;
@@ -440,6 +442,9 @@ DECLARE
     people bigint;
     share double precision;
 BEGIN
+    -- one who counts at a time
+    EXECUTE format('LOCK TABLE profiles.%I IN SHARE ROW EXCLUSIVE MODE', kind || '_search_stat');
+    EXECUTE format('DELETE FROM profiles.%I t WHERE t.people = 0 AND t.attributes = 0 AND t.word <> ''''', kind || '_search_stat');
     EXECUTE format('UPDATE profiles.%I t SET imported = 0 WHERE t.imported > 0', kind || '_search_stat');
     IF to_regclass(format('profiles.%I', kind || '_imported')) IS NOT NULL THEN
         EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
@@ -457,10 +462,9 @@ BEGIN
             kind || '_search_stat', kind || '_search', kind || '_imported')
         USING share;
     END IF;
-    PERFORM profiles._search_statistics_changed(kind);
 END
 $$;
-COMMENT ON FUNCTION profiles._imported_statistics(text) IS 'Internal: counts words of custom attributes of a sample, so that a search can choose where to begin.';
+COMMENT ON FUNCTION profiles._imported_statistics(text) IS 'Internal: counts words of custom attributes of a sample, so that a search can choose where to begin. The caller says that statistics have changed.';
 
 -- Takes what only those had who are gone, or are called otherwise now, from
 -- dictionary and statistics. Words that thousands had tell nothing of one, and
@@ -505,6 +509,7 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
     share := least(1, sample / greatest(people, 1)::double precision);
+    EXECUTE format('LOCK TABLE profiles.%I IN SHARE ROW EXCLUSIVE MODE', kind || '_search_stat');
     EXECUTE format('DELETE FROM profiles.%I', kind || '_search_stat');
     EXECUTE format($query$
         INSERT INTO profiles.%1$I (word, people, attributes, imported)

@@ -356,6 +356,9 @@ WHERE found.n <> least(30, wanted.n);
 TRUNCATE profiles.user_search_stat;
 INSERT INTO profiles.user_search_stat TABLE srch.stat;
 SELECT profiles._search_statistics_changed('user');
+-- its words are counted as long as it is there
+SELECT profiles._imported_statistics('user');
+SELECT word, imported > 2700 AS half FROM profiles.user_search_stat WHERE word IN ('silver', 'bezahlt') ORDER BY word;
 -- what finds the profiles of a value goes with the last that is compared with the column
 SELECT count(*) FROM pg_class WHERE relname ~ '^user_profile_import_';
 SELECT profiles.drop_attributes('user', 'srch.owners'), profiles.drop_attributes('user', 'srch.labels');
@@ -363,6 +366,7 @@ SELECT count(*) FROM pg_class WHERE relname ~ '^user_profile_import_';
 SELECT count(*) FROM profiles.search_users('rosalind');
 SELECT count(*) FROM profiles.search_users('gold', 7);
 SELECT profiles.drop_attributes('user', 'srch.tiers');
+SELECT word, imported FROM profiles.user_search_stat WHERE word IN ('silver', 'bezahlt') OR imported > 0;
 SELECT count(*) FROM profiles.search_users('gold');
 SELECT to_regclass('profiles.user_imported') AS left_over;
 -- typos of one and two letters in names of enough letters, none in shorter ones
