@@ -35,6 +35,7 @@ OBJS = \
 	src/import.o \
 	src/merge.o \
 	src/people.o \
+	src/people_parser.o \
 	src/people_query.o \
 	src/pinned.o \
 	src/procedure.o \
@@ -53,6 +54,7 @@ OBJS = \
 	src/search_score.o \
 	src/search_statistics.o \
 	src/search_tiers.o \
+	src/search_typos.o \
 	src/search_upkeep.o \
 	src/subjects.o \
 	src/text_node.o \

@@ -223,9 +223,12 @@ extern void search_apply_filter(Search *search);
 
 /* search_tiers.c: tiers, by index or by a walk */
 extern double search_term_frequency(Search *search, const Term *term, bool exact);
+extern void search_append_indexed(StringInfo s, const Term *term);
 extern Datum search_parse_query(const char *text);
 extern void search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few);
 extern bool search_date_by_walk(Search *search, uint64 score, int nundated);
+
+/* search_typos.c: words that are meant */
 extern bool search_find_corrections(Search *search, SearchQuery *query);
 
 #endif							/* PROFILES_SEARCH_H */

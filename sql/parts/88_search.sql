@@ -375,6 +375,35 @@ END
 $$;
 COMMENT ON FUNCTION profiles._index_imported(integer) IS 'Internal: makes the index that an import is searched by, or puts it in order.';
 
+-- The index by which search finds the profiles of an import's row, unless that is
+-- their key; of all imports that are compared with a column.
+CREATE FUNCTION profiles._reverse_index(kind text, profile_key text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('profiles.%I', profiles._storage(kind) || '_import_' || a.attnum)
+    FROM pg_attribute a WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._storage(kind))) AND a.attname = profile_key;
+END;
+COMMENT ON FUNCTION profiles._reverse_index(text, text) IS 'Internal: the index that finds the profiles of an import''s row by a column; NULL for their key.';
+
+CREATE FUNCTION profiles._add_reverse_index(import profiles.import_config) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    storage text := format('profiles.%I', profiles._storage(import.kind));
+    name text := profiles._reverse_index(import.kind, import.profile_key);
+BEGIN
+    IF name IS NULL OR to_regclass(name) IS NOT NULL OR profiles._imported_vector(import.id) IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM profiles._ddl(format('CREATE INDEX %I ON %s ((%s))', split_part(name, '.', 2), storage,
+                                 profiles._profile_key(import.kind, import.profile_key, '')));
+    PERFORM profiles._lock_relations(profiles._kind_views(import.kind) || storage, briefly => true);
+END
+$$;
+COMMENT ON FUNCTION profiles._add_reverse_index(profiles.import_config) IS 'Internal: makes the index that finds the profiles of an import''s row, if it is needed.';
+
 -- The views that search reads: what everybody is found by, and who has which custom
 -- attributes. The latter is there as long as there are any that are searched.
 CREATE FUNCTION profiles._replace_searched(kind text) RETURNS void
