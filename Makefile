@@ -23,6 +23,7 @@ EXTVERSION = 0.1.0
 
 MODULE_big = profiles
 OBJS = \
+	src/attribute_words.o \
 	src/capture.o \
 	src/direct_fold.o \
 	src/event_index.o \

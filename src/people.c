@@ -414,32 +414,39 @@ people_search_vector(PG_FUNCTION_ARGS)
 									 PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), true));
 }
 
-/* _attribute_vector(VARIADIC text[]) -> tsvector of the values, without positions */
-Datum
-people_attribute_vector(PG_FUNCTION_ARGS)
+/* The vector of values of attributes, without positions. */
+TSVector
+people_values_vector(const Datum *values, const bool *nulls, int n)
 {
-	ArrayType  *values = PG_GETARG_ARRAYTYPE_P(0);
 	VectorBuilder b = {0};
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
 
-	deconstruct_array(values, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		text	   *value;
 
 		if (nulls[i])
 			continue;
-		value = DatumGetTextPP(elements[i]);
+		value = DatumGetTextPP(values[i]);
 		/* what was said of the first session is often said of the last */
 		if (i > 0 && !nulls[i - 1] &&
-			VARSIZE_ANY_EXHDR(value) == VARSIZE_ANY_EXHDR(DatumGetTextPP(elements[i - 1])) &&
-			memcmp(VARDATA_ANY(value), VARDATA_ANY(DatumGetTextPP(elements[i - 1])), VARSIZE_ANY_EXHDR(value)) == 0)
+			VARSIZE_ANY_EXHDR(value) == VARSIZE_ANY_EXHDR(DatumGetTextPP(values[i - 1])) &&
+			memcmp(VARDATA_ANY(value), VARDATA_ANY(DatumGetTextPP(values[i - 1])), VARSIZE_ANY_EXHDR(value)) == 0)
 			continue;
 		add_field(&b, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), true, true);
 	}
-	PG_RETURN_TSVECTOR(finish_vector(&b, false));
+	return finish_vector(&b, false);
+}
+
+/* _attribute_vector(VARIADIC text[]) -> tsvector */
+Datum
+people_attribute_vector(PG_FUNCTION_ARGS)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	PG_RETURN_TSVECTOR(people_values_vector(values, nulls, n));
 }
 
 /* ---------- what is in which index ---------- */

@@ -106,6 +106,7 @@ typedef struct SearchQuery
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
 extern TSVector people_vector(text *name, text *email, bool marked);
+extern TSVector people_values_vector(const Datum *values, const bool *nulls, int n);
 extern int	people_indexed_bytes(const char *address, int len);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 

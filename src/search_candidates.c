@@ -60,7 +60,7 @@ static const struct
 	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.stored @@ $1", {TSQUERYOID}},
-	[GET_BY_IMPORTED] = {SELECT_VECTORS "s.key IN (SELECT i.key FROM profiles.%1$s_imported i WHERE i.attributes @@ $1)", {TSQUERYOID}},
+	[GET_BY_IMPORTED] = {SELECT_VECTORS "s.key IN (SELECT i.key FROM profiles.%1$s_imported i WHERE i.attributes OPERATOR(profiles.@@) $1)", {TSQUERYOID}},
 	[GET_BY_KEYS] = {"SELECT s.key, s.search, s.attributes, k.seen FROM unnest($1, $2) k (key, seen) JOIN profiles.%1$s_searched s ON s.key = k.key",
 	{TEXTARRAYOID, TIMESTAMPTZARRAYOID}},
 	[GET_CORRECTIONS] = {"SELECT d.word, d.distance, coalesce(t.people, 0)::float8 "

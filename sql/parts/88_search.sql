@@ -18,6 +18,42 @@ CREATE FUNCTION profiles._attribute_vector(VARIADIC attributes text[]) RETURNS t
     AS 'MODULE_PATHNAME', 'people_attribute_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION profiles._attribute_vector(text[]) IS 'Internal: vector of the values of attributes, without positions.';
 
+-- values of attributes, indexed by their words
+
+CREATE FUNCTION profiles._attributes_match(attributes text[], query tsquery) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'people_attributes_match' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION profiles._attributes_match(text[], tsquery) IS 'Internal: whether the vector of values of attributes meets a query.';
+
+CREATE OPERATOR profiles.@@ (LEFTARG = text[], RIGHTARG = tsquery, FUNCTION = profiles._attributes_match, RESTRICT = tsmatchsel, JOIN = tsmatchjoinsel);
+COMMENT ON OPERATOR profiles.@@ (text[], tsquery) IS 'Internal: whether the vector of values of attributes meets a query.';
+
+CREATE FUNCTION profiles._compare_words(a text, b text) RETURNS integer
+    AS 'MODULE_PATHNAME', 'people_compare_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._compare_words(text, text) IS 'Internal: operator class attribute_ops.';
+CREATE FUNCTION profiles._extract_words(text[], internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'people_extract_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._extract_words(text[], internal) IS 'Internal: operator class attribute_ops.';
+CREATE FUNCTION profiles._query_words(text[], internal, smallint, internal, internal, internal, internal) RETURNS internal
+    AS 'gin_extract_tsquery' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._query_words(text[], internal, smallint, internal, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
+CREATE FUNCTION profiles._words_meet(internal, smallint, text[], integer, internal, internal, internal, internal) RETURNS boolean
+    AS 'gin_tsquery_consistent' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._words_meet(internal, smallint, text[], integer, internal, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
+CREATE FUNCTION profiles._words_may_meet(internal, smallint, text[], integer, internal, internal, internal) RETURNS "char"
+    AS 'gin_tsquery_triconsistent' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._words_may_meet(internal, smallint, text[], integer, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
+
+CREATE OPERATOR CLASS profiles.attribute_ops FOR TYPE text[] USING gin AS
+    OPERATOR 1 profiles.@@ (text[], tsquery),
+    FUNCTION 1 profiles._compare_words(text, text),
+    FUNCTION 2 profiles._extract_words(text[], internal),
+    FUNCTION 3 profiles._query_words(text[], internal, smallint, internal, internal, internal, internal),
+    FUNCTION 4 profiles._words_meet(internal, smallint, text[], integer, internal, internal, internal, internal),
+    FUNCTION 5 gin_cmp_prefix(text, text, smallint, internal),
+    FUNCTION 6 profiles._words_may_meet(internal, smallint, text[], integer, internal, internal, internal),
+    STORAGE text;
+COMMENT ON OPERATOR CLASS profiles.attribute_ops USING gin IS 'Internal: values of attributes by their words.';
+
 CREATE FUNCTION profiles._indexed_address(vector tsvector) RETURNS text
     AS 'MODULE_PATHNAME', 'people_indexed_address' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
 COMMENT ON FUNCTION profiles._indexed_address(tsvector) IS 'Internal: how the first address of a person''s vector begins, as the index of addresses has it, and in a byte how much of this a word begins with. NULL if there is none.';
@@ -337,20 +373,20 @@ COMMENT ON FUNCTION profiles._catch_up_search(text) IS 'Internal: brings search 
 -- index of its own: who writes such a table need not know of profiles, nor the other
 -- way round.
 
--- Vector of a row of an import's table, called a<id>; NULL if it has nothing that is
--- searched.
-CREATE FUNCTION profiles._imported_vector(import_id integer) RETURNS text
+-- What is searched of a row of an import's table, called a<id>; NULL if it has nothing
+-- that is.
+CREATE FUNCTION profiles._imported_values(import_id integer) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('profiles._attribute_vector(VARIADIC ARRAY[%s])',
+    SELECT format('ARRAY[%s]',
                   string_agg(format('a%s.%I%s', import_id, a.attname, CASE WHEN a.atttypid <> 'text'::regtype THEN '::text' END), ', ' ORDER BY a.attnum))
     FROM pg_attribute a
     WHERE a.attrelid = to_regclass(profiles._import_table(import_id)) AND a.attnum > 1 AND NOT a.attisdropped
       AND a.atttypid IN ('text'::regtype, 'uuid'::regtype)
     HAVING count(*) > 0;
 END;
-COMMENT ON FUNCTION profiles._imported_vector(integer) IS 'Internal: vector of a row of an import''s table, as an expression; NULL if it has nothing that is searched.';
+COMMENT ON FUNCTION profiles._imported_values(integer) IS 'Internal: what is searched of a row of an import''s table, as an expression; NULL if it has nothing that is.';
 
 -- Makes the index that an import is searched by, after its first load, or puts in
 -- order what waits for it there.
@@ -361,13 +397,13 @@ AS $$
 DECLARE
     kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
     name text := format('attributes_%s_search', import_id);
-    vector text := profiles._imported_vector(import_id);
+    searched text := profiles._imported_values(import_id);
 BEGIN
     IF to_regclass('profiles.' || name) IS NOT NULL THEN
         PERFORM gin_clean_pending_list(('profiles.' || name)::regclass);
-    ELSIF vector IS NOT NULL THEN
-        EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s))', name, profiles._import_table(import_id),
-                       replace(vector, format('a%s.', import_id), ''));
+    ELSIF searched IS NOT NULL THEN
+        EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s) profiles.attribute_ops)', name, profiles._import_table(import_id),
+                       replace(searched, format('a%s.', import_id), ''));
         PERFORM profiles._imported_statistics(kind);
         PERFORM profiles._search_statistics_changed(kind);
     END IF;
@@ -394,7 +430,7 @@ DECLARE
     storage text := format('profiles.%I', profiles._storage(import.kind));
     name text := profiles._reverse_index(import.kind, import.profile_key);
 BEGIN
-    IF name IS NULL OR to_regclass(name) IS NOT NULL OR profiles._imported_vector(import.id) IS NULL THEN
+    IF name IS NULL OR to_regclass(name) IS NOT NULL OR profiles._imported_values(import.id) IS NULL THEN
         RETURN;
     END IF;
     PERFORM profiles._ddl(format('CREATE INDEX %I ON %s ((%s))', split_part(name, '.', 2), storage,
@@ -419,18 +455,18 @@ DECLARE
     everybody text;
     r record;
 BEGIN
-    SELECT string_agg(' || ' || i.vector, '' ORDER BY i.id),
+    SELECT string_agg(format(' || profiles._attribute_vector(VARIADIC %s)', i.searched), '' ORDER BY i.id),
            CASE WHEN NOT bool_and(i.by_id) THEN format(' LEFT JOIN profiles.%I p ON p.key = s.key', profiles._storage(kind)) ELSE '' END
                || string_agg(format(' LEFT JOIN %s a%s ON a%2$s.key = %s', i.side, i.id, i.our_key), '' ORDER BY i.id),
-           string_agg(CASE WHEN i.by_id THEN format('SELECT a%s.key, %s AS attributes FROM %s a%1$s', i.id, i.vector, i.side)
+           string_agg(CASE WHEN i.by_id THEN format('SELECT a%s.key, %s AS attributes FROM %s a%1$s', i.id, i.searched, i.side)
                            ELSE format('SELECT p.key, %s AS attributes FROM %s a%s JOIN profiles.%I p ON %s = a%3$s.key',
-                                       i.vector, i.side, i.id, profiles._storage(kind), i.our_key) END,
+                                       i.searched, i.side, i.id, profiles._storage(kind), i.our_key) END,
                       ' UNION ALL ' ORDER BY i.id)
     INTO vectors, joins, everybody
-    FROM (SELECT c.id, c.profile_key = c.kind || '_id' AS by_id, profiles._import_table(c.id) AS side, profiles._imported_vector(c.id) AS vector,
+    FROM (SELECT c.id, c.profile_key = c.kind || '_id' AS by_id, profiles._import_table(c.id) AS side, profiles._imported_values(c.id) AS searched,
                  CASE WHEN c.profile_key = c.kind || '_id' THEN 's.key' ELSE profiles._profile_key(c.kind, c.profile_key) END AS our_key
           FROM profiles.import_config c WHERE c.kind = _replace_searched.kind) i
-    WHERE i.vector IS NOT NULL;
+    WHERE i.searched IS NOT NULL;
     PERFORM profiles._ddl(format(
         'CREATE OR REPLACE VIEW profiles.%I AS SELECT s.key, s.search, s.attributes AS stored, s.attributes%s AS attributes FROM profiles.%I s%s',
         searched, vectors, kind || '_search', joins));
@@ -448,7 +484,7 @@ BEGIN
             (searched, 'attributes', 'Words of all other attributes.'),
             (imported, NULL, 'Internal: which %s has which custom attributes, for search.'),
             (imported, 'key', 'Key of the %s, who need not be known.'),
-            (imported, 'attributes', 'Words of the attributes of one reference table.')) AS c (view, column_name, description)
+            (imported, 'attributes', 'What one reference table says of it.')) AS c (view, column_name, description)
         WHERE to_regclass(format('profiles.%I', c.view)) IS NOT NULL
     LOOP
         EXECUTE format('COMMENT ON %s profiles.%I%s IS %L', CASE WHEN r.column_name IS NULL THEN 'VIEW' ELSE 'COLUMN' END,
@@ -481,7 +517,7 @@ BEGIN
         EXECUTE format($query$
             INSERT INTO profiles.%1$I AS t (word, people, attributes, imported)
             SELECT l.word, 0, 0, (count(*) / $1)::integer
-            FROM (SELECT i.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0) JOIN profiles.%3$I i ON i.key = s.key) i
+            FROM (SELECT profiles._attribute_vector(VARIADIC i.attributes) AS attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0) JOIN profiles.%3$I i ON i.key = s.key) i
             CROSS JOIN LATERAL (
                 SELECT u.lexeme COLLATE "C" AS word FROM unnest(i.attributes) u
                 UNION ALL
@@ -516,7 +552,7 @@ BEGIN
           %3$s $query$,
         kind || '_search_stat', kind || '_search',
         CASE WHEN to_regclass(format('profiles.%I', kind || '_imported')) IS NOT NULL
-             THEN format('AND NOT EXISTS (SELECT FROM profiles.%I i WHERE i.attributes @@ profiles._lexeme_query(t.word))', kind || '_imported') END);
+             THEN format('AND NOT EXISTS (SELECT FROM profiles.%I i WHERE i.attributes OPERATOR(profiles.@@) profiles._lexeme_query(t.word))', kind || '_imported') END);
 END
 $$;
 COMMENT ON FUNCTION profiles._prune_words(text) IS 'Internal: takes the words that nobody has any more from dictionary and statistics.';

@@ -62,6 +62,37 @@ SELECT length(ts_headline('profiles.people', repeat('x', 5000), to_tsquery('prof
 -- attributes: no positions
 SELECT profiles._attribute_vector('New York', 'New York', NULL, 'Chrome', '17.4.1', 'ada@example.com', 'Łódź');
 
+-- an index over values of attributes finds what their vector has: values that many rows have, that have the place of
+-- another among those kept, long ones, none
+SELECT amvalidate(c.oid) FROM pg_opclass c WHERE c.opcname = 'attribute_ops';
+CREATE TEMP TABLE valued AS
+SELECT i AS id, ARRAY[(ARRAY['free', 'Trial', 'Team plan', NULL, ''])[1 + i % 5], CASE WHEN i % 3 > 0 THEN 'Company ' || i % 3500 END,
+                      CASE WHEN i % 50 = 0 THEN repeat(chr(97 + i % 26), i) || ' Łódź ' || repeat('long ', i / 100) END, md5((i % 97)::text)] AS attributes
+FROM generate_series(1, 4000) AS i
+UNION ALL SELECT 20001, ARRAY[]::text[] UNION ALL SELECT 20002, NULL UNION ALL SELECT 20003, ARRAY[NULL, NULL];
+CREATE INDEX ON valued USING gin (attributes profiles.attribute_ops);
+INSERT INTO valued SELECT id + 30000, attributes FROM valued WHERE id % 10 = 0;
+CREATE TEMP TABLE vectored AS SELECT id, profiles._attribute_vector(VARIADIC attributes) AS vector FROM valued;
+CREATE TEMP TABLE asked AS
+WITH words AS (SELECT DISTINCT u.lexeme FROM vectored v, unnest(v.vector) u WHERE v.id % 97 = 0 OR v.id % 500 = 0),
+     pairs AS (SELECT a.lexeme, lead(a.lexeme) OVER (ORDER BY md5(a.lexeme)) AS other FROM words a)
+SELECT q::tsquery FROM (
+    SELECT format('%L', lexeme) FROM words UNION ALL SELECT format('%L:*', left(lexeme, 2)) FROM words
+    UNION ALL SELECT format('%L:* & %L', left(lexeme, 3), other) FROM pairs WHERE other IS NOT NULL
+    UNION ALL SELECT format('team & !%L & (compan:* | %L)', lexeme, other) FROM pairs WHERE other IS NOT NULL) a (q);
+SET enable_seqscan = off;
+CREATE TEMP TABLE by_index AS SELECT a.q::text AS q, v.id FROM asked a JOIN valued v ON v.attributes OPERATOR(profiles.@@) a.q;
+RESET enable_seqscan;
+CREATE TEMP TABLE by_vector AS SELECT a.q::text AS q, v.id FROM asked a JOIN vectored v ON v.vector @@ a.q;
+SELECT count(*) AS wrong FROM ((TABLE by_index EXCEPT ALL TABLE by_vector) UNION ALL (TABLE by_vector EXCEPT ALL TABLE by_index)) d;
+SELECT (SELECT count(*) FROM asked) AS asked, count(DISTINCT q) AS met, count(*) > 10000 AS many FROM by_vector;
+SELECT count(*) AS wrong FROM valued v JOIN vectored x USING (id) JOIN asked a ON v.id % 100 = 0 WHERE (v.attributes OPERATOR(profiles.@@) a.q) <> (x.vector @@ a.q);
+-- its order is that of bytes
+SELECT count(*) AS wrong
+FROM (SELECT lexeme FROM vectored v, unnest(v.vector) WHERE v.id % 500 = 0 UNION VALUES (''), ('é'), ('e'), (repeat('a', 2000) || 'b'), (repeat('a', 2000) || 'c')) a (w),
+     (SELECT lexeme FROM vectored v, unnest(v.vector) WHERE v.id % 500 = 0 UNION VALUES (''), ('é'), ('e'), (repeat('a', 2000) || 'b'), (repeat('a', 2000) || 'c')) b (w)
+WHERE sign(profiles._compare_words(a.w, b.w)) <> CASE WHEN convert_to(a.w, 'UTF8') < convert_to(b.w, 'UTF8') THEN -1 WHEN convert_to(a.w, 'UTF8') = convert_to(b.w, 'UTF8') THEN 0 ELSE 1 END;
+
 -- words that typos are corrected to
 SELECT id, profiles._dictionary_words(profiles.people_tsvector(name, email)) FROM person ORDER BY id;
 
