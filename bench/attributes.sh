@@ -30,6 +30,9 @@ FROM generate_series(1, $n) i;
 CREATE TABLE texts AS
 SELECT 'user-' || (i * 7919::bigint % $n) AS uid, (ARRAY['free', 'trial', 'team', 'enterprise'])[1 + i % 4] AS tier, 'Company ' || i % 5000 AS company
 FROM generate_series(1, $n) i;
+CREATE TABLE ids AS
+SELECT 'user-' || (i * 7919::bigint % $n) AS uid, 'CRM-' || i AS crm, md5(i::text) AS token
+FROM generate_series(1, $n) i;
 VACUUM ANALYZE;
 SELECT profiles.add_attributes('user', 'crm', 'uid', 'user_id');
 SQL
@@ -61,6 +64,11 @@ sql -c "SELECT profiles.add_attributes('account', 'texts', 'uid', 'account_id')"
 row "first sync of two text attributes that nobody has" "$(milliseconds "CALL profiles.sync('texts')")" "$both" "CREATE TABLE AS and PRIMARY KEY" "<= 2"
 sql -c "SELECT profiles.drop_attributes('account', 'texts')" -c "SELECT profiles.add_attributes('user', 'texts', 'uid', 'user_id')" >/dev/null
 row "first sync of two text attributes that all have, and search finds" "$(milliseconds "CALL profiles.sync('texts')")" "$both" "CREATE TABLE AS and PRIMARY KEY" "<= 2"
+create=$(milliseconds "CREATE TABLE copied_ids AS SELECT * FROM ids")
+key=$(milliseconds "ALTER TABLE copied_ids ADD PRIMARY KEY (uid)")
+sql -c "SELECT profiles.add_attributes('user', 'ids', 'uid', 'user_id')" >/dev/null
+row "first sync of two text attributes that are others for everybody" "$(milliseconds "CALL profiles.sync('ids')")" "$(awk -v a="$create" -v b="$key" 'BEGIN { print a + b }')" "CREATE TABLE AS and PRIMARY KEY" "<= 2"
+sql -c "SELECT profiles.drop_attributes('user', 'ids')" >/dev/null
 sql -c "VACUUM ANALYZE" -c "UPDATE texts SET company = company || ' Ltd' WHERE company LIKE '% 70_'"
 echo "| sync with 0.1 % of the texts changed | $(milliseconds "CALL profiles.sync('texts')") | | | |"
 

@@ -393,6 +393,8 @@ COMMENT ON FUNCTION profiles._imported_values(integer) IS 'Internal: what is sea
 CREATE FUNCTION profiles._index_imported(import_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    -- words are gathered in a tree, which is slow where it is larger than the processor's cache
+    SET maintenance_work_mem = '16MB'
 AS $$
 DECLARE
     kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
