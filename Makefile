@@ -61,7 +61,8 @@ OBJS = \
 	src/text_node.o \
 	src/tokenizer.o \
 	src/trust.o \
-	src/value_text.o
+	src/value_text.o \
+	src/words_gin.o
 
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql

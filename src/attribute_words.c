@@ -3,7 +3,7 @@
  *		GIN operator class over values of attributes: the index has their words.
  *
  * What can be asked for is what _attribute_vector() of the values has, so the functions
- * for queries are those of tsvector_ops.  An index of a million rows is built by looking
+ * for queries are the same (words_gin.c).  An index of a million rows is built by looking
  * three million words up among those that were met before.  So words are compared without
  * anything that words don't need, and those of a value that many rows have are kept.
  */

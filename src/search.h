@@ -53,7 +53,7 @@ extern void rows_newest(IndexRows *rows);
 extern bool rows_next(IndexRows *rows);
 extern bool rows_find(IndexRows *rows, Datum key);
 extern void rows_close(IndexRows *rows);
-extern bool rows_may_meet(IndexRows *rows, const char *index, Datum query);
+extern int64 rows_count(IndexRows *rows, const char *index, Datum query);
 
 /* search_statistics.c: how many have a word, about */
 typedef struct Frequency
@@ -99,6 +99,8 @@ typedef enum Statement
 	GET_BY_ATTRIBUTE_3,
 	GET_BY_ATTRIBUTE_4,
 	GET_BY_ATTRIBUTES_ONLY,
+	GET_BY_WORDS,				/* where it is known which are attributes: these in name and e-mail */
+	GET_BY_WORDS_AND_ATTRIBUTES,
 	GET_BY_IMPORTED,			/* custom attributes */
 	GET_BY_KEYS,
 	GET_CORRECTIONS,

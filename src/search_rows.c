@@ -264,16 +264,16 @@ rows_find(IndexRows *rows, Datum key)
 	return rows_next(rows);
 }
 
-/* May any row of the table meet a tsquery, by a GIN index of its?  If there is none, any may. */
-bool
-rows_may_meet(IndexRows *rows, const char *name, Datum query)
+/* How many rows of the table meet a tsquery, by a GIN index of its; below 0 if there is none. */
+int64
+rows_count(IndexRows *rows, const char *name, Datum query)
 {
 	Oid			oid = get_relname_relid(name, RelationGetNamespace(rows->table));
 	Relation	index;
-	bool		any = true;
+	int64		n = -1;
 
 	if (!OidIsValid(oid))
-		return true;
+		return n;
 	index = index_open(oid, AccessShareLock);
 	if (is_complete(index))
 	{
@@ -283,12 +283,12 @@ rows_may_meet(IndexRows *rows, const char *name, Datum query)
 
 		ScanKeyInit(&key, 1, TSearchStrategyNumber, F_TS_MATCH_VQ, query);
 		index_rescan(scan, &key, 1, NULL, 0);
-		any = index_getbitmap(scan, bitmap) > 0;
+		n = index_getbitmap(scan, bitmap);
 		tbm_free(bitmap);
 		index_endscan(scan);
 	}
 	index_close(index, AccessShareLock);
-	return any;
+	return n;
 }
 
 void

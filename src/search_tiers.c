@@ -90,6 +90,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 #define AFFORDABLE		20000	/* to have names before addresses */
 #define COST_POSTING	0.5		/* one who has a word, found in the index */
 #define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
+#define COST_COMBINED	0.1		/* one who has a word, where words are combined outside of the index */
 #define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
 #define COST_DATED		5		/* of that, to look up when */
 #define COST_WALKED		1.5
@@ -110,7 +111,16 @@ typedef struct IndexKey
 	double		attributes;		/* of these, in attributes but custom ones */
 	double		imported;		/* of these, in custom attributes */
 	double		gathering;		/* what it costs to have the index gather them */
+	double		gathering_attributes;	/* of that, those in attributes */
 } IndexKey;
+
+/* Of those who have a word or one that begins so, who have the very word need not be gathered. */
+static double
+cost_of_gathering(double all, double exact)
+{
+	exact = Min(exact, all);
+	return exact * COST_POSTING_EXACT + (all - exact) * COST_POSTING;
+}
 
 /* A term as the index has it, where words of a name are behind a = alone. */
 void
@@ -144,6 +154,8 @@ static void
 make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 {
 	double		frequency = 0;
+	double		exact = 0;
+	double		exact_attributes = 0;
 	const Term *leaf;
 
 	memset(key, 0, sizeof(IndexKey));
@@ -152,6 +164,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 	for (int i = 0; i < word->nterms; i++)
 	{
 		Frequency	frequencies = term_frequencies(search, &word->terms[i], false);
+		Frequency	very = term_frequencies(search, &word->terms[i], true);
 
 		if (word->terms[i].lexeme[0] == '<')
 			key->address = &word->terms[i];
@@ -163,6 +176,8 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
 		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
+		exact += very.people;
+		exact_attributes += very.attributes;
 		if (where & IN_ATTRIBUTES)
 		{
 			key->attributes += frequencies.attributes;
@@ -176,7 +191,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		key->only_address = false;
 		key->people += frequency;
 	}
-	key->gathering = key->people * COST_POSTING;
+	key->gathering = cost_of_gathering(key->people, exact);
 	if (where & IN_TYPOS)
 	{
 		/* the leaf that the fewest have, in whatever spelling */
@@ -204,7 +219,8 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		}
 	}
 	key->people += key->attributes + key->imported;
-	key->gathering += key->attributes * COST_POSTING;
+	key->gathering_attributes = cost_of_gathering(key->attributes, exact_attributes);
+	key->gathering += key->gathering_attributes;
 }
 
 Datum
@@ -218,14 +234,26 @@ search_parse_query(const char *text)
 /* How to answer a tier by index, and what that costs. */
 typedef struct IndexPlan
 {
-	int			words[KEY_WORDS];	/* that go into the index, the rarest first */
+	int			words[KEY_WORDS];	/* that go into the index, what spares most first */
 	int			nwords;
+	bool		sides;			/* each of these is looked for where most have it, and whoever has it elsewhere apart */
+	bool		in_attributes[KEY_WORDS];	/* that is where */
 	bool		attributes_only;	/* rather: one word or another in attributes */
 	bool		corrections_only;	/* rather: one word or another corrected */
 	bool		rarest_only;	/* of custom attributes: the first of these, not one word or another */
+	bool		nobody;			/* has all of these */
 	double		cost;
 	double		people;			/* who meet all words, if these don't depend on each other */
 } IndexPlan;
+
+/* How many have some words, as the index says: those come first. */
+typedef struct Counted
+{
+	int			words[KEY_WORDS];
+	bool		in_attributes[KEY_WORDS];
+	int			nwords;
+	double		people;
+} Counted;
 
 /* Whoever has "james" has "ja", and need not be looked for twice. */
 static bool
@@ -247,51 +275,111 @@ is_implied(const SearchQuery *query, int word)
 	return false;
 }
 
-static void
-plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, IndexPlan *plan)
+/* What one more word costs that goes into the index, and how many it brings, alone. */
+static double
+cost_of_key(const IndexKey *key, bool sides, bool in_attributes, double *people)
 {
-	double		total = Max(search->people, 1);
+	double		other = key->people - key->attributes - key->imported;
+
+	*people = key->people;
+	if (!sides)
+		return key->gathering + (key->attributes > 0 ? key->people * COST_COMBINED : 0);
+	/* whoever has it elsewhere comes on top */
+	*people = in_attributes ? key->attributes : other;
+	if (in_attributes)
+		return key->gathering_attributes + other * (COST_FETCHED + COST_POSTING);
+	return key->gathering - key->gathering_attributes + key->attributes * (COST_FETCHED + COST_POSTING);
+}
+
+/* Chooses words for the index, one after the other, as long as one spares more rows than it costs. */
+static void
+choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const Counted *counted, const bool *implied, double total, IndexPlan *plan)
+{
 	double		rows = total;
-	double		attributes = 0;
-	double		imported = 0;
 	bool		used[QUERY_MAX_WORDS];
 
+	memcpy(used, implied, sizeof(used));
+	plan->sides = sides;
 	plan->nwords = 0;
-	plan->attributes_only = plan->corrections_only = plan->rarest_only = false;
 	plan->cost = 0;
+	for (int i = 0; counted != NULL && i < counted->nwords; i++)
+	{
+		double		people;
+
+		plan->cost += cost_of_key(&keys[counted->words[i]], sides, counted->in_attributes[i], &people);
+		plan->in_attributes[plan->nwords] = counted->in_attributes[i];
+		plan->words[plan->nwords++] = counted->words[i];
+		used[counted->words[i]] = true;
+		rows = counted->people;
+	}
+	while (plan->nwords < KEY_WORDS)
+	{
+		int			best = -1;
+		double		most = 0;
+		double		left = 0;
+		double		costs = 0;
+		bool		in_attributes = false;
+
+		for (int i = 0; i < query->nwords; i++)
+		{
+			bool		attribute = sides && keys[i].attributes > keys[i].people - keys[i].attributes - keys[i].imported;
+			double		people;
+			double		cost = cost_of_key(&keys[i], sides, attribute, &people);
+			double		fewer = rows * Min(people / total, 1);
+			double		spared = (rows - fewer) * COST_FETCHED - cost;
+
+			if (!used[i] && (best < 0 || spared > most))
+			{
+				best = i;
+				most = spared;
+				left = fewer;
+				costs = cost;
+				in_attributes = attribute;
+			}
+		}
+		if (best < 0 || (plan->nwords > 0 && most <= 0))
+			break;
+		used[best] = true;
+		plan->in_attributes[plan->nwords] = in_attributes;
+		plan->words[plan->nwords++] = best;
+		plan->cost += costs;
+		rows = left;
+	}
+	plan->nobody = counted != NULL && counted->people == 0;
+	plan->cost += rows * COST_FETCHED;
+}
+
+/* The plan that costs least, and the one by which words can be counted. */
+static void
+plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, const Counted *counted, IndexPlan *plan, IndexPlan *countable)
+{
+	double		total = Max(search->people, 1);
+	double		attributes = 0;
+	double		imported = 0;
+	bool		implied[QUERY_MAX_WORDS];
+
+	memset(plan, 0, sizeof(IndexPlan));
 	plan->people = total;
 	for (int i = 0; i < query->nwords; i++)
 	{
-		used[i] = is_implied(query, i);
-		if (!used[i])
+		implied[i] = is_implied(query, i);
+		if (!implied[i])
 		{
 			plan->people *= Min(keys[i].people / total, 1);
 			imported += keys[i].imported;
 		}
 		attributes += keys[i].attributes;
 	}
-	while (plan->nwords < KEY_WORDS)
+	if (counted != NULL)
+		plan->people = Min(plan->people, counted->people);
+	choose_words(query, keys, false, counted != NULL && !(where & IN_ATTRIBUTES) ? counted : NULL, implied, total, plan);
+	*countable = *plan;
+	if (where & IN_ATTRIBUTES)
 	{
-		int			rarest = -1;
-		double		fewer;
-
-		for (int i = 0; i < query->nwords; i++)
-		{
-			if (!used[i] && (rarest < 0 || keys[i].people < keys[rarest].people))
-				rarest = i;
-		}
-		if (rarest < 0)
-			break;
-		/* a further word has to spare more rows than it costs */
-		fewer = rows * Min(keys[rarest].people / total, 1);
-		if (plan->nwords > 0 && (rows - fewer) * COST_FETCHED < keys[rarest].gathering)
-			break;
-		used[rarest] = true;
-		plan->words[plan->nwords++] = rarest;
-		plan->cost += keys[rarest].gathering;
-		rows = fewer;
+		choose_words(query, keys, true, counted, implied, total, countable);
+		if (query->nwords > 1 && countable->cost < plan->cost)
+			*plan = *countable;
 	}
-	plan->cost += rows * COST_FETCHED;
 	/* without a word that is corrected, the tiers before have found it */
 	if (where & IN_TYPOS)
 	{
@@ -317,25 +405,34 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	/* who has a word in custom attributes comes from elsewhere, and is not intersected */
 	if (imported > 0 && plan->nwords > 0)
 	{
-		const IndexKey *rarest = &keys[plan->words[0]];
-		double		instead = rarest->gathering + (rarest->people - rarest->imported) * COST_FETCHED + rarest->imported * COST_IMPORTED;
+		int			first = -1;
+		const IndexKey *rarest;
+		double		instead;
 
+		for (int i = 0; i < query->nwords; i++)
+		{
+			if (!implied[i] && (first < 0 || keys[i].people < keys[first].people))
+				first = i;
+		}
+		rarest = &keys[first];
+		instead = rarest->gathering + (rarest->people - rarest->imported) * COST_FETCHED + rarest->imported * COST_IMPORTED;
 		plan->cost += imported * COST_IMPORTED;
 		if (instead < plan->cost)
 		{
 			plan->rarest_only = true;
-			plan->attributes_only = false;
+			plan->attributes_only = plan->sides = plan->nobody = false;
+			plan->words[0] = first;
 			plan->nwords = 1;
 			plan->cost = instead;
 		}
 	}
 }
 
-/* How far a walk may have to go. */
+/* How far a walk may have to go; attributes don't depend on names. */
 static double
-walking(Search *search, const SearchQuery *query, double people)
+walking(Search *search, const SearchQuery *query, double people, int where)
 {
-	return search->max * search->people / Max(people, 0.001) * (query->nwords > 1 ? DOUBT : 1);
+	return search->max * search->people / Max(people, 0.001) * (query->nwords > 1 && !(where & IN_ATTRIBUTES) ? DOUBT : 1);
 }
 
 /* Those who have words in custom attributes. */
@@ -422,7 +519,75 @@ is_no_word(Search *search, const IndexKey *key)
 {
 	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
 
-	return rows != NULL && !rows_may_meet(rows, psprintf("%s_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data));
+	return rows != NULL && rows_count(rows, psprintf("%s_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data)) == 0;
+}
+
+/* What words that a plan puts into the index ask for there, in attributes or in name and e-mail; NULL if there are none of them. */
+static Datum
+condition(const IndexKey *keys, const int *words, const bool *in_attributes, int nwords, bool attributes, const char *operator)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < nwords; i++)
+	{
+		if (in_attributes[i] == attributes)
+			appendStringInfo(&s, "%s(%s)", s.len > 0 ? operator : "", keys[words[i]].query.data);
+	}
+	return s.len == 0 ? (Datum) 0 : search_parse_query(s.data);
+}
+
+/*
+ * The words of a plan that the index can count who has all of, without gathering much,
+ * and what that costs; below 0 if there is nothing to count.
+ */
+static double
+cost_of_counting(const IndexKey *keys, const IndexPlan *plan, Counted *counted)
+{
+	int			sides[2] = {0};
+	double		cost = 0;
+
+	memset(counted, 0, sizeof(Counted));
+	for (int i = 0; i < plan->nwords; i++)
+	{
+		const IndexKey *key = &keys[plan->words[i]];
+		bool		attribute = plan->in_attributes[i];
+		double		gathering = attribute ? key->gathering_attributes : key->gathering - key->gathering_attributes;
+		double		people = attribute ? key->attributes : key->people - key->attributes - key->imported;
+
+		if (gathering > people * 2 * COST_POSTING_EXACT)
+			continue;
+		cost += gathering;
+		counted->words[counted->nwords] = plan->words[i];
+		counted->in_attributes[counted->nwords++] = attribute;
+		sides[attribute]++;
+	}
+	return Max(sides[0], sides[1]) < 2 ? -1 : cost;
+}
+
+/*
+ * Has the index count who has all of some words: they exclude each other often, and
+ * what is known of each alone does not tell.  Returns whether it did.
+ */
+static bool
+count_words(Search *search, const IndexKey *keys, Counted *counted)
+{
+	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
+
+	counted->people = search->people;
+	for (int attributes = 0; rows != NULL && attributes < 2; attributes++)
+	{
+		Datum		query = condition(keys, counted->words, counted->in_attributes, counted->nwords, attributes, " & ");
+		int64		people;
+
+		if (query == (Datum) 0)
+			continue;
+		people = rows_count(rows, psprintf("%s_search_%s_idx", profiles_kinds[search->kind], attributes ? "attributes" : "search"), query);
+		if (people < 0)
+			return false;
+		counted->people = Min(counted->people, people);
+	}
+	return rows != NULL;
 }
 
 static void
@@ -475,20 +640,33 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	/* of a whole address that is all there is, as a rule, and can be known without a plan */
 	if (plan->nwords == 1 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) && is_no_word(search, &keys[plan->words[0]]))
 		return;
-	for (int i = 0; i < plan->nwords; i++)
+	if (plan->sides)
 	{
-		const char *key = keys[plan->words[i]].query.data;
-
-		if (where & IN_ATTRIBUTES)
-			values[i] = search_parse_query(key);
+		/* who has a word where few have it, then who has all where most have them */
+		for (int attributes = 0; attributes < 2; attributes++)
+		{
+			values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, !attributes, " | ");
+			if (values[0] != (Datum) 0)
+				search_take_all(search, attributes ? GET_BY_ATTRIBUTES_ONLY : GET_BY_WORDS, values, query, where, tier);
+		}
+		if (plan->nobody)
+			return;
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, " & ");
+		values[1] = condition(keys, plan->words, plan->in_attributes, plan->nwords, true, " & ");
+		if (values[0] == (Datum) 0)
+			search_take_all(search, GET_BY_ATTRIBUTES_ONLY, &values[1], query, where, tier);
 		else
-			appendStringInfo(&s, "%s(%s)", i > 0 ? " & " : "", key);
+			search_take_all(search, values[1] == (Datum) 0 ? GET_BY_WORDS : GET_BY_WORDS_AND_ATTRIBUTES, values, query, where, tier);
 	}
-	if (where & IN_ATTRIBUTES)
-		search_take_all(search, GET_BY_ATTRIBUTE + plan->nwords - 1, values, query, where, tier);
-	else
+	else if (where & IN_ATTRIBUTES)
 	{
-		values[0] = search_parse_query(s.data);
+		for (int i = 0; i < plan->nwords; i++)
+			values[i] = search_parse_query(keys[plan->words[i]].query.data);
+		search_take_all(search, GET_BY_ATTRIBUTE + plan->nwords - 1, values, query, where, tier);
+	}
+	else if (!plan->nobody)
+	{
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, " & ");
 		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
 	}
 }
@@ -540,7 +718,7 @@ add_name(Search *search, IndexKey *key, const Term *term, bool exact)
 		people = search_term_frequency(search, &lexeme, true);
 	}
 	key->people += people;
-	key->gathering += people * (lexeme.prefix ? COST_POSTING : COST_POSTING_EXACT);
+	key->gathering += cost_of_gathering(people, lexeme.prefix ? search_term_frequency(search, &lexeme, true) : people);
 	add_alternative(key, &lexeme, false);
 }
 
@@ -552,7 +730,8 @@ add_name(Search *search, IndexKey *key, const Term *term, bool exact)
 static bool
 take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, double most, double *people)
 {
-	IndexPlan	plan = {0};
+	IndexPlan	plan;
+	IndexPlan	countable;
 	IndexKey	keys[QUERY_MAX_WORDS];
 
 	*people = 0;
@@ -571,8 +750,8 @@ take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, dou
 		if (keys[i].query.len == 0)
 			return false;
 	}
-	plan_index(search, query, keys, IN_TERMS, &plan);
-	if (plan.cost > Max(most, walking(search, query, plan.people) * COST_WALKED))
+	plan_index(search, query, keys, IN_TERMS, NULL, &plan, &countable);
+	if (plan.cost > Max(most, walking(search, query, plan.people, IN_TERMS) * COST_WALKED))
 	{
 		*people = plan.people;
 		return false;
@@ -724,10 +903,15 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 {
 	IndexKey	keys[QUERY_MAX_WORDS];
 	IndexPlan	plan;
+	IndexPlan	countable;
 	double		exact = 0;
 	double		beginning = 0;
 	double		walk_rows;
 	double		walked;
+	Counted		counted;
+	double		counting = -1;	/* what that costs; below 0: it is not done */
+	bool		walks;
+	bool		enough;
 	double		share = search->filter == NULL ? 1 : search->filter_share;
 
 	if (search->only != (Datum) 0)
@@ -742,12 +926,12 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 		if (keys[i].query.len == 0)
 			return;
 	}
-	plan_index(search, query, keys, where, &plan);
-	walk_rows = walking(search, query, plan.people * share);
+	plan_index(search, query, keys, where, NULL, &plan, &countable);
+	walk_rows = walking(search, query, plan.people * share, where);
 	walked = where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
 	if (where & IN_ATTRIBUTES)
 		walked = search->tables->imported ? COST_WALKED_IMPORTED : COST_WALKED_VECTORS;
-	elog(DEBUG1, "search: tier %d in %d: index %.0f us, walk %.0f us, about %.0f people", tier, where, plan.cost, walk_rows * walked, plan.people);
+	elog(DEBUG1, "search: tier %d in %d: index%s of %d words %.0f us, walk %.0f us, about %.0f people", tier, where, plan.attributes_only ? " of attributes" : plan.sides ? ", two sides," : "", plan.nwords, plan.cost, walk_rows * walked, plan.people);
 	if (search->people <= search->few || plan.cost <= CHEAP)
 		take_by_index(search, query, keys, &plan, where, tier);
 	else if (only_if_few && plan.cost > walk_rows * walked)
@@ -756,8 +940,22 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 	{
 		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact, &beginning))
 			return;
-		if (plan.cost <= walk_rows * walked ||
-			!walk(search, query, where, tier, plan.cost / walked, exact, beginning))
+		if (search->filter == NULL && !(where & IN_TYPOS) && !plan.attributes_only)
+			counting = cost_of_counting(keys, &countable, &counted);
+		if (counting * 2 > plan.cost)
+			counting = -1;
+		walks = plan.cost > walk_rows * walked;
+		enough = walks && (counting < 0 || walk_rows * walked <= counting) &&
+			walk(search, query, where, tier, (counting < 0 ? plan.cost : counting) / walked, exact, beginning);
+		if (!enough && counting >= 0 && (walks || plan.sides < countable.sides || counted.nwords < plan.nwords) && count_words(search, keys, &counted))
+		{
+			plan_index(search, query, keys, where, &counted, &plan, &countable);
+			walk_rows = walking(search, query, plan.people, where);
+			elog(DEBUG1, "search: counted %.0f: index %.0f us, walk %.0f us", counted.people, plan.cost, walk_rows * walked);
+			walks = plan.cost > walk_rows * walked;
+			enough = walks && walk(search, query, where, tier, plan.cost / walked, exact, beginning);
+		}
+		if (!enough)
 			take_by_index(search, query, keys, &plan, where, tier);
 		/* names that were seen long ago, if others only have the words in their address */
 		else if (beginning > 0 && !named_suffice(search, query, NAME_LEVELS))

@@ -18,7 +18,7 @@ CREATE FUNCTION profiles._attribute_vector(VARIADIC attributes text[]) RETURNS t
     AS 'MODULE_PATHNAME', 'people_attribute_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION profiles._attribute_vector(text[]) IS 'Internal: vector of the values of attributes, without positions.';
 
--- values of attributes, indexed by their words
+-- indexes by words: of vectors, and of values of attributes by theirs
 
 CREATE FUNCTION profiles._attributes_match(attributes text[], query tsquery) RETURNS boolean
     AS 'MODULE_PATHNAME', 'people_attributes_match' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
@@ -29,30 +29,47 @@ COMMENT ON OPERATOR profiles.@@ (text[], tsquery) IS 'Internal: whether the vect
 
 CREATE FUNCTION profiles._compare_words(a text, b text) RETURNS integer
     AS 'MODULE_PATHNAME', 'people_compare_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION profiles._compare_words(text, text) IS 'Internal: operator class attribute_ops.';
+COMMENT ON FUNCTION profiles._compare_words(text, text) IS 'Internal: operator classes words_ops and attribute_ops.';
+CREATE FUNCTION profiles._compare_longer_words(beginning text, word text, smallint, internal) RETURNS integer
+    AS 'MODULE_PATHNAME', 'profiles_compare_longer_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._compare_longer_words(text, text, smallint, internal) IS 'Internal: operator classes words_ops and attribute_ops.';
+
+CREATE FUNCTION profiles._query_words(tsvector, internal, smallint, internal, internal, internal, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'profiles_query_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._query_words(tsvector, internal, smallint, internal, internal, internal, internal) IS 'Internal: operator class words_ops.';
+CREATE FUNCTION profiles._words_may_meet(internal, smallint, tsvector, integer, internal, internal, internal) RETURNS "char"
+    AS 'MODULE_PATHNAME', 'profiles_words_may_meet' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._words_may_meet(internal, smallint, tsvector, integer, internal, internal, internal) IS 'Internal: operator class words_ops.';
+
+CREATE OPERATOR CLASS profiles.words_ops FOR TYPE tsvector USING gin AS
+    OPERATOR 1 pg_catalog.@@ (tsvector, tsquery),
+    FUNCTION 1 profiles._compare_words(text, text),
+    FUNCTION 2 pg_catalog.gin_extract_tsvector(tsvector, internal, internal),
+    FUNCTION 3 profiles._query_words(tsvector, internal, smallint, internal, internal, internal, internal),
+    FUNCTION 5 profiles._compare_longer_words(text, text, smallint, internal),
+    FUNCTION 6 profiles._words_may_meet(internal, smallint, tsvector, integer, internal, internal, internal),
+    STORAGE text;
+COMMENT ON OPERATOR CLASS profiles.words_ops USING gin IS 'Internal: vectors by their words, where beginnings of words are mostly frequent words themselves.';
+
 CREATE FUNCTION profiles._extract_words(text[], internal) RETURNS internal
     AS 'MODULE_PATHNAME', 'people_extract_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION profiles._extract_words(text[], internal) IS 'Internal: operator class attribute_ops.';
-CREATE FUNCTION profiles._query_words(text[], internal, smallint, internal, internal, internal, internal) RETURNS internal
-    AS 'gin_extract_tsquery' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION profiles._query_words(text[], internal, smallint, internal, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
-CREATE FUNCTION profiles._words_meet(internal, smallint, text[], integer, internal, internal, internal, internal) RETURNS boolean
-    AS 'gin_tsquery_consistent' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION profiles._words_meet(internal, smallint, text[], integer, internal, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
-CREATE FUNCTION profiles._words_may_meet(internal, smallint, text[], integer, internal, internal, internal) RETURNS "char"
-    AS 'gin_tsquery_triconsistent' LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION profiles._words_may_meet(internal, smallint, text[], integer, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
+CREATE FUNCTION profiles._query_attributes(text[], internal, smallint, internal, internal, internal, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'profiles_query_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._query_attributes(text[], internal, smallint, internal, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
+CREATE FUNCTION profiles._attributes_may_meet(internal, smallint, text[], integer, internal, internal, internal) RETURNS "char"
+    AS 'MODULE_PATHNAME', 'profiles_words_may_meet' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._attributes_may_meet(internal, smallint, text[], integer, internal, internal, internal) IS 'Internal: operator class attribute_ops.';
 
 CREATE OPERATOR CLASS profiles.attribute_ops FOR TYPE text[] USING gin AS
     OPERATOR 1 profiles.@@ (text[], tsquery),
     FUNCTION 1 profiles._compare_words(text, text),
     FUNCTION 2 profiles._extract_words(text[], internal),
-    FUNCTION 3 profiles._query_words(text[], internal, smallint, internal, internal, internal, internal),
-    FUNCTION 4 profiles._words_meet(internal, smallint, text[], integer, internal, internal, internal, internal),
-    FUNCTION 5 gin_cmp_prefix(text, text, smallint, internal),
-    FUNCTION 6 profiles._words_may_meet(internal, smallint, text[], integer, internal, internal, internal),
+    FUNCTION 3 profiles._query_attributes(text[], internal, smallint, internal, internal, internal, internal),
+    FUNCTION 5 profiles._compare_longer_words(text, text, smallint, internal),
+    FUNCTION 6 profiles._attributes_may_meet(internal, smallint, text[], integer, internal, internal, internal),
     STORAGE text;
-COMMENT ON OPERATOR CLASS profiles.attribute_ops USING gin IS 'Internal: values of attributes by their words.';
+COMMENT ON OPERATOR CLASS profiles.attribute_ops USING gin IS 'Internal: values of attributes by their words, as words_ops.';
 
 CREATE FUNCTION profiles._indexed_address(vector tsvector) RETURNS text
     AS 'MODULE_PATHNAME', 'people_indexed_address' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
@@ -189,12 +206,12 @@ BEGIN
         EXECUTE format('ALTER TABLE profiles.%I ALTER keys SET STATISTICS 0', kind || '_word');
         FOR r IN
             SELECT * FROM (VALUES
-                ('_search', 'search', 'profiles._indexed_words(search)'),
-                ('_search', 'attributes', 'attributes'),
+                ('_search', 'search', '(profiles._indexed_words(search)) profiles.words_ops'),
+                ('_search', 'attributes', 'attributes profiles.words_ops'),
                 ('_word', 'keys', 'keys')) AS i (suffix, name, expression)
         LOOP
             -- the pending list is read by every query
-            EXECUTE format('CREATE INDEX %I ON profiles.%I USING gin ((%s)) WITH (fastupdate = on)',
+            EXECUTE format('CREATE INDEX %I ON profiles.%I USING gin (%s) WITH (fastupdate = on)',
                            kind || r.suffix || '_' || r.name || '_idx', kind || r.suffix, r.expression);
         END LOOP;
         EXECUTE format('CREATE INDEX %I ON profiles.%I ((profiles._indexed_address(search) COLLATE "C"))',

@@ -242,6 +242,8 @@ FROM generate_series(1, 6010) AS i;
 INSERT INTO srch.events SELECT '2020-01-01Z'::timestamptz + i * interval '1 day', 'old' || i, 'Max Adams', NULL, 's', NULL, NULL, 'DE', 'pro' FROM generate_series(1, 3) AS i;
 -- called as many addresses are
 INSERT INTO srch.events VALUES ('2020-01-05Z', 'old4', 'Max Gmail', NULL, 's', NULL, NULL, 'DE', 'pro'), ('2020-01-06Z', 'old5', 'Petra Gmailova', NULL, 's', NULL, NULL, 'DE', 'pro');
+-- called as many others' attributes are, and the other way round
+INSERT INTO srch.events VALUES ('2020-01-07Z', 'old6', 'Pro Novak', NULL, 's', NULL, NULL, 'DE', 'free'), ('2020-01-08Z', 'old7', 'Zed Free', NULL, 's', NULL, NULL, 'FR', 'james');
 CALL profiles.rebuild('user');
 SELECT * FROM srch.wrong();
 SELECT people FROM profiles.user_search_stat WHERE word IN ('', 'james', '@gmail.example') ORDER BY word;
@@ -265,7 +267,7 @@ CREATE TABLE srch.query (query text, with_attributes boolean);
 INSERT INTO srch.query VALUES ('j', false), ('ja', false), ('jan', false), ('james', false), ('james smith', false), ('ja sm', false),
     ('nov jane', false), ('ma lo', false), ('gmail', false), ('gmail ada', false), ('rare7', false), ('user1234', false), ('jones200', false),
     ('gmail yahoo', false), ('james jane', false), ('kim pro', true), ('smith united', true), ('germany free', true), ('de fr', true),
-    ('ann de', true), ('x', false), ('pro', true), ('m a', false);
+    ('ann de', true), ('x', false), ('pro', true), ('m a', false), ('pro free', true), ('free james', true), ('pro free de novak', true), ('ja gmail pro', true);
 -- how many are found: as many as there are, or as were asked for
 CREATE VIEW srch.lost AS
 SELECT q.query, f.found, f.wanted, f.strangers
@@ -313,6 +315,19 @@ UPDATE profiles.user_search_stat SET people = 3000 WHERE word <> '';
 SELECT profiles._search_statistics_changed('user');
 SELECT * FROM srch.lost;
 SELECT * FROM srch.disorder;
+-- each word wrong in another way
+CREATE PROCEDURE srch.lie(salt int) LANGUAGE sql AS $$
+    UPDATE profiles.user_search_stat t SET people = least(10 ^ abs(hashtext(t.word || salt) % 7), 1000000), attributes = 10 ^ abs(hashtext(salt || t.word) % 6)
+    WHERE t.word <> '';
+    SELECT profiles._search_statistics_changed('user');
+$$;
+CALL srch.lie(1);
+SELECT * FROM srch.lost;
+SELECT * FROM srch.disorder;
+CALL srch.lie(2);
+SELECT * FROM srch.lost;
+CALL srch.lie(3);
+SELECT * FROM srch.lost;
 -- also where no index gives the newest
 BEGIN;
 DROP INDEX profiles.user_profile_last_seen_idx;
@@ -348,6 +363,10 @@ SELECT profiles._search_statistics_changed('user');
 SELECT * FROM srch.lost;
 UPDATE profiles.user_search_stat SET people = 300000, attributes = 300000, imported = 300000 WHERE word <> '';
 SELECT profiles._search_statistics_changed('user');
+SELECT * FROM srch.lost;
+CALL srch.lie(4);
+SELECT * FROM srch.lost;
+CALL srch.lie(5);
 SELECT * FROM srch.lost;
 -- in those who pass a filter
 SELECT q.query FROM srch.query q, LATERAL (SELECT count(*) AS n FROM profiles.search_users(q.query, 30, 'n % 5 = 0') s WHERE s.matched NOT LIKE '%like %') found,
