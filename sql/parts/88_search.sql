@@ -591,6 +591,8 @@ DECLARE
     people bigint;
     share double precision;
 BEGIN
+    -- pruning words of a table that was known as empty would read all of it for each
+    EXECUTE format('ANALYZE profiles.%I', kind || '_search');
     EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
     share := least(1, sample / greatest(people, 1)::double precision);
     EXECUTE format('LOCK TABLE profiles.%I IN SHARE ROW EXCLUSIVE MODE', kind || '_search_stat');
@@ -617,7 +619,6 @@ BEGIN
     PERFORM profiles._imported_statistics(kind);
     PERFORM profiles._prune_words(kind);
     PERFORM profiles._search_statistics_changed(kind);
-    EXECUTE format('ANALYZE profiles.%I', kind || '_search');
     UPDATE profiles.upkeep u SET search_size = pg_relation_size(format('profiles.%I', _search_statistics.kind || '_search')) WHERE u.kind = _search_statistics.kind;
 END
 $$;
