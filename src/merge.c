@@ -37,6 +37,7 @@
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(profiles_merge_rows);
+PG_FUNCTION_INFO_V1(profiles_has_marks);
 
 #define TAKEN_ROWS	"profiles_taken"
 #define NEW_ROWS	"profiles_new_rows"
@@ -591,11 +592,11 @@ take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
 }
 
 static Relation
-open_table(FunctionCallInfo fcinfo, const char *format, const char *kind)
+open_table(FunctionCallInfo fcinfo, const char *format, const char *kind, LOCKMODE lock)
 {
 	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 
-	return table_open(get_relname_relid(psprintf(format, kind), schema), RowExclusiveLock);
+	return table_open(get_relname_relid(psprintf(format, kind), schema), lock);
 }
 
 static TupleDesc
@@ -629,8 +630,8 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 
 	merge.kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	merge.limit = PG_GETARG_TIMESTAMPTZ(2);
-	merge.pending = open_table(fcinfo, "%s_pending", merge.kind);
-	merge.storage = open_table(fcinfo, "%s_profile", merge.kind);
+	merge.pending = open_table(fcinfo, "%s_pending", merge.kind, RowExclusiveLock);
+	merge.storage = open_table(fcinfo, "%s_profile", merge.kind, RowExclusiveLock);
 	merge.key = SPI_fnumber(RelationGetDescr(merge.storage), "key");
 	merge.profile = SPI_fnumber(RelationGetDescr(merge.storage), "profile");
 	if (merge.key <= 0 || merge.profile <= 0 || SPI_fnumber(RelationGetDescr(merge.pending), "example") != PENDING_EXAMPLE)
@@ -671,4 +672,23 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	table_close(merge.storage, NoLock);
 	table_close(merge.pending, NoLock);
 	PG_RETURN_INT64(taken);
+}
+
+/* _has_marks(kind text): are there subjects that are to be computed anew? */
+Datum
+profiles_has_marks(PG_FUNCTION_ARGS)
+{
+	Relation	pending = open_table(fcinfo, "%s_pending", text_to_cstring(PG_GETARG_TEXT_PP(0)), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	TableScanDesc scan = table_beginscan(pending, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(pending, NULL);
+	bool		found = false;
+
+	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		found = slot_attisnull(slot, PENDING_PROFILE) && slot_attisnull(slot, PENDING_LEFT_OUT);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(pending, AccessShareLock);
+	PG_RETURN_BOOL(found);
 }

@@ -25,6 +25,7 @@
 #include "upkeep.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -148,6 +149,19 @@ run_step_again(Run *run, int kind, bool first)
 	return more;
 }
 
+/*
+ * Commits a step.  Only the last one is waited for until it is on disk: those before
+ * are there then, too, and what a crash takes from the end is done again.
+ */
+static void
+commit_step(bool last)
+{
+	if (!last && synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+	SPI_commit();
+}
+
 /* Runs a kind's steps; commits after each unless in a transaction block. */
 static void
 run_steps(Run *run, int kind)
@@ -162,7 +176,7 @@ run_steps(Run *run, int kind)
 			: run_step_again(run, kind, first);
 		first = false;
 		if (!run->atomic)
-			SPI_commit();
+			commit_step(!more);
 		CHECK_FOR_INTERRUPTS();
 	} while (more);
 }

@@ -120,12 +120,35 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._lost_parts() IS 'Internal: recorded tables of captured sources that are no part any more, or others of the same name.';
 
+CREATE FUNCTION profiles._new_parts(OUT source_id integer, OUT source text, OUT relation text) RETURNS SETOF record
+    LANGUAGE sql STABLE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT s.id, s.source, n.part
+    FROM profiles.source_config s, to_regclass(profiles._source_view(s.id)) AS v (view), unnest(profiles._source_parts(v.view)) AS n (part)
+    WHERE s.capture <> 'none' AND v.view IS NOT NULL
+      AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = n.part);
+END;
+COMMENT ON FUNCTION profiles._new_parts() IS 'Internal: tables of captured sources that are not recorded yet.';
+
+CREATE FUNCTION profiles._left_triggers(OUT relation regclass, OUT source text) RETURNS SETOF record
+    LANGUAGE sql STABLE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT t.tgrelid::regclass, s.source
+    FROM pg_trigger t JOIN profiles.source_config s ON s.id::text = split_part(encode(t.tgargs, 'escape'), '\000', 1)
+    WHERE t.tgfoid = 'profiles.capture'::regproc AND t.tgname = 'profiles_insert'
+      AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = t.tgrelid::regclass::text);
+END;
+COMMENT ON FUNCTION profiles._left_triggers() IS 'Internal: tables that are no part of a source any more, but have its triggers.';
+
 -- Compares the tables of captured sources with those recorded, by name and by
 -- their triggers: what vanished follows on_change, new ones get triggers. Every
 -- step that folds looks for the former, while it holds the locks: what is detached
 -- for the time of a fold would be missed. New ones can wait for the next run, and
--- do if others are at them; so can triggers on what is no part any more.
-CREATE FUNCTION profiles._note_parts(install boolean, locked_at timestamptz) RETURNS void
+-- do if others are at them; so can triggers on what is no part any more. Returns
+-- whether there was anything to note.
+CREATE FUNCTION profiles._note_parts(install boolean, locked_at timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -133,11 +156,13 @@ DECLARE
     until timestamptz := locked_at + least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
     r record;
 BEGIN
-    -- Who changes records of both kinds does so after the other kind's upkeep has; not
-    -- while folding, for which that would have to wait. References to sources go on.
-    IF install OR EXISTS (SELECT FROM profiles._lost_parts()) THEN
-        PERFORM FROM profiles.source_config s ORDER BY s.id FOR NO KEY UPDATE;
+    IF NOT EXISTS (SELECT FROM profiles._lost_parts())
+       AND NOT (install AND (EXISTS (SELECT FROM profiles._new_parts()) OR EXISTS (SELECT FROM profiles._left_triggers()))) THEN
+        RETURN false;
     END IF;
+    -- Who changes records of both kinds does so after the other kind's upkeep has.
+    -- References to sources go on.
+    PERFORM FROM profiles.source_config s ORDER BY s.id FOR NO KEY UPDATE;
     -- first all that went: a partition may have moved from one source to another
     FOR r IN
         SELECT l.source_id AS id, l.source, l.relation FROM profiles._lost_parts() l ORDER BY 1, 3
@@ -154,14 +179,12 @@ BEGIN
         END IF;
     END LOOP;
     IF NOT install THEN
-        RETURN;
+        RETURN true;
     END IF;
     FOR r IN
-        SELECT s.*, v.view, n.part
-        FROM profiles.source_config s, to_regclass(profiles._source_view(s.id)) AS v (view), unnest(profiles._source_parts(v.view)) AS n (part)
-        WHERE s.capture <> 'none' AND v.view IS NOT NULL
-          AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = n.part)
-        ORDER BY s.id, n.part
+        SELECT s.*, to_regclass(profiles._source_view(s.id)) AS view, n.relation AS part
+        FROM profiles._new_parts() n JOIN profiles.source_config s ON s.id = n.source_id
+        ORDER BY s.id, n.relation
     LOOP
         BEGIN
             IF profiles._lock_until(format('SELECT profiles._install_triggers(%L, %s, %L, %L, %s)', r.view, r.id, r.capture, r.on_change, profiles._table(r.part)::oid), until) THEN
@@ -181,18 +204,13 @@ BEGIN
                               (SELECT pg_get_userbyid(v.relowner) FROM pg_class v WHERE v.oid = r.view));
         END;
     END LOOP;
-    FOR r IN
-        SELECT t.tgrelid::regclass AS relation, s.source
-        FROM pg_trigger t JOIN profiles.source_config s ON s.id::text = split_part(encode(t.tgargs, 'escape'), '\000', 1)
-        WHERE t.tgfoid = 'profiles.capture'::regproc AND t.tgname = 'profiles_insert'
-          AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = t.tgrelid::regclass::text)
-        ORDER BY 1
-    LOOP
+    FOR r IN SELECT t.* FROM profiles._left_triggers() t ORDER BY 1 LOOP
         IF NOT profiles._lock_until(format('SELECT profiles._remove_triggers(%s)', r.relation::oid), until) THEN
             RAISE NOTICE 'table % has left source %, but is locked by another transaction', r.relation, r.source
                 USING HINT = 'It keeps the triggers of profiles, which do nothing there, until the next refresh.';
         END IF;
     END LOOP;
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION profiles._note_parts(boolean, timestamptz) IS 'Internal: notices partitions that came or went.';
@@ -291,6 +309,10 @@ CREATE FUNCTION profiles._merge_rows(kind text, most integer, until timestamptz)
     AS 'MODULE_PATHNAME', 'profiles_merge_rows' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._merge_rows(text, integer, timestamptz) IS 'Internal: takes pending rows, at most so many, merges them into stored profiles, and counts what was left out. until: the time up to which events count. Returns how many it took.';
 
+CREATE FUNCTION profiles._has_marks(kind text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profiles_has_marks' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._has_marks(text) IS 'Internal: are there subjects that are to be computed anew?';
+
 -- Merges pending rows, at most so many. Returns how many it took. Not while a
 -- rebuild was interrupted whose staging is older.
 CREATE FUNCTION profiles._merge_pending(kind text, most integer) RETURNS bigint
@@ -322,9 +344,7 @@ DECLARE
     failures jsonb[];
     f jsonb;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM (SELECT FROM profiles.%I q WHERE q.profile IS NULL AND q.left_out IS NULL LIMIT 1) m',
-                   kind || '_pending') INTO taken;
-    IF taken = 0 THEN
+    IF NOT profiles._has_marks(kind) THEN
         RETURN 0;
     END IF;
     EXECUTE format($query$
@@ -649,10 +669,10 @@ CREATE FUNCTION profiles._refresh_step(kind text, first boolean, since timestamp
 AS $$
 DECLARE
     locked_at timestamptz := profiles._lock_sources();
+    noted boolean := profiles._note_parts(first, locked_at);
     c record;
     hint text;
 BEGIN
-    PERFORM profiles._note_parts(first, locked_at);
     IF NOT first THEN
         IF profiles._fold_part(kind) THEN
             RETURN true;
@@ -693,6 +713,12 @@ BEGIN
         VALUES (kind, 'merge', clock_timestamp(), clock_timestamp())
         ON CONFLICT ON CONSTRAINT upkeep_pkey DO UPDATE
         SET phase = 'merge', done = 0, total = 0, position = '', started_at = EXCLUDED.started_at, noticed_at = EXCLUDED.noticed_at;
+        -- Mostly there is nothing but some pending rows, which need no step of their
+        -- own. What was noted is to be committed first, what takes long is to be seen.
+        IF NOT noted AND since IS NULL AND NOT profiles._has_marks(kind)
+           AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE NOT p.folded AND p.kind = _refresh_step.kind) THEN
+            RETURN profiles._upkeep_step(kind);
+        END IF;
     END IF;
     RETURN true;
 END
