@@ -82,7 +82,9 @@ typedef struct QueryWord
 	int			nall;
 	Term		host;			/* of an address: that its leaves have beside them */
 	bool		address;		/* has an @ */
-	bool		whole_address;	/* and something on both sides */
+	bool		local;			/* and something before it */
+	bool		whole_address;	/* and on both sides */
+	Term		untagged;		/* of an address with a tag: without; no lexeme if it has none */
 	bool		compound;
 	bool		loose;			/* whose parts may be meant in another order */
 	UrlPart		url_part;
@@ -116,6 +118,7 @@ extern int	people_parse_query(const char *typed, int len, SearchQuery **queries)
 extern bool people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart);
 extern bool people_split_word(const SearchQuery *query, int word, int nchars, SearchQuery *parts);
 extern bool people_without_titles(const SearchQuery *query, SearchQuery *rest);
+extern bool people_without_tags(const SearchQuery *query, SearchQuery *rest);
 extern const char *people_url_key(const char *typed, int len, int *key_len);
 extern bool people_url_subject(const SearchQuery *query, bool host, SearchQuery *subject);
 extern void people_append_term(StringInfo s, const Term *term);

@@ -86,6 +86,7 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 	word->address = chunk->nlocal >= 0;
 	word->compound = chunk->natoms > 1;
 	word->loose = is_loose(t, chunk);
+	word->local = chunk->nlocal > 0;
 	word->whole_address = chunk->nlocal > 0 && chunk->natoms > chunk->nlocal;
 	if (word->address)
 	{
@@ -96,6 +97,14 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		lexeme_add(&lexeme, "@", 1);
 		chunk_host(t, chunk, chunk->nlocal, &lexeme);
 		add_term(word, &lexeme, true);
+		if (chunk->nlocal > 0 && chunk_has_tag(t, chunk))
+		{
+			lexeme_begin(&lexeme, "<");
+			chunk_local(t, chunk, false, &lexeme);
+			lexeme_add(&lexeme, "@", 1);
+			chunk_host(t, chunk, chunk->nlocal, &lexeme);
+			set_term(&word->untagged, lexeme.data, lexeme.len, true);
+		}
 		lexeme_begin(&lexeme, "@");
 		chunk_host(t, chunk, chunk->nlocal, &lexeme);
 		set_term(&word->host, lexeme.data, lexeme.len, true);
@@ -137,24 +146,20 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		add_leaf(word, t, &t->atoms[chunk->first + i], i == chunk->natoms - 1);
 }
 
-/* "acme soft" also is "AcmeSoft"; the first word is a prefix of that already. */
+/* "acme soft" also is "AcmeSoft", and "mc donald's" McDonald's; the first word is a prefix of that already. */
 static void
 add_joined_pair(const Tokens *t, const Chunk *left, const Chunk *right, QueryWord *word)
 {
 	const Atom *a = &t->atoms[left->first];
 	const Atom *b = &t->atoms[right->first];
 	Lexeme		lexeme;
-	int			len;
-	const char *text;
 
-	if (left->natoms > 1 || right->natoms > 1 || left->nlocal >= 0 || right->nlocal >= 0 ||
-		a->cjk || b->cjk || atom_char_count(b) < 3)
+	if (left->natoms > 1 || right->natoms > 2 || (right->natoms == 2 && b[1].joiner != '\'') ||
+		left->nlocal >= 0 || right->nlocal >= 0 || a->cjk || b->cjk || atom_char_count(b) < 3)
 		return;
 	lexeme_begin(&lexeme, "");
-	text = atom_text(t, a, &len);
-	lexeme_add(&lexeme, text, len);
-	text = atom_text(t, b, &len);
-	lexeme_add(&lexeme, text, len);
+	chunk_joined(t, left, &lexeme);
+	chunk_joined(t, right, &lexeme);
 	add_term(word, &lexeme, true);
 }
 
@@ -284,6 +289,23 @@ url_start(const char *text, int len)
 	return n > 0 || (dot && host < len && text[host] == '/') ? n : -1;
 }
 
+/* Blanks out the parameters of a URL but for addresses. */
+static void
+blank_parameters(char *text, int len)
+{
+	for (int i = 0, end; i < len; i = end + 1)
+	{
+		bool		address = false;
+
+		for (end = i; end < len && strchr("?&;=#/,", text[end]) == NULL; end++)
+			address |= text[end] == '@' || (end + 2 < len && memcmp(text + end, "%40", 3) == 0);
+		if (!address)
+			memset(text + i, ' ', end - i);
+		if (end < len)
+			text[end] = ' ';
+	}
+}
+
 /* Finds URLs, says of each byte which part it is of one, and blanks out what says nothing of anybody. */
 static void
 find_urls(char *text, char *parts, int len)
@@ -314,8 +336,9 @@ find_urls(char *text, char *parts, int len)
 		if (last >= 0)
 			memset(parts + last, URL_LAST, at - last);
 		/* what is asked there, and the place in the page */
-		for (; at < len && !is_space(text[at]) && text[at] != '>'; at++)
-			text[at] = ' ';
+		for (start = at; at < len && !is_space(text[at]) && text[at] != '>'; at++)
+			parts[at] = URL_FOLDER;
+		blank_parameters(text + start, at - start);
 		i = at - 1;
 	}
 }
@@ -380,8 +403,9 @@ add_part(SearchQuery *query, Term leaf)
 }
 
 /*
- * The query with the atoms of compounds as words of their own; whether it has any.
- * Of an address that would be hardly anything.  If others have been found, only of loose compounds.
+ * The query with the atoms of compounds as words of their own, and of what has but an @
+ * before it ("@ada"); whether it has any.  Of an address that would be hardly anything.
+ * If others have been found, only of loose compounds.
  */
 bool
 people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart)
@@ -394,11 +418,11 @@ people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart)
 	{
 		const QueryWord *word = &query->words[i];
 
-		if (word->address && apart->nwords < QUERY_MAX_WORDS)
+		if (word->local && apart->nwords < QUERY_MAX_WORDS)
 			apart->words[apart->nwords++] = *word;
-		for (int j = 0; !word->address && j < word->nleaves && apart->nwords < QUERY_MAX_WORDS; j++)
+		for (int j = 0; !word->local && j < word->nleaves && apart->nwords < QUERY_MAX_WORDS; j++)
 		{
-			if (loose ? word->loose : word->compound)
+			if (loose ? word->loose : word->compound || word->address)
 			{
 				add_part(apart, word->leaves[j]);
 				any = true;
@@ -416,7 +440,20 @@ static const char *const titles[] = {
 	"sr", "jr", "esq", "phd", "md"
 };
 
-/* The query without titles; false if it has none, or nothing else. */
+/* What words of names are joined by, written out; folded. */
+static const char *const ands[] = {"and", "und", "et", "y", "e"};
+
+static bool
+is_one_of(const QueryWord *word, const char *const *words, int n)
+{
+	bool		any = false;
+
+	for (int i = 0; i < n; i++)
+		any |= !word->address && word->squeezed != NULL && strcmp(word->squeezed, words[i]) == 0;
+	return any;
+}
+
+/* The query without titles, and without "and" between words; false if it has none, or nothing else. */
 bool
 people_without_titles(const SearchQuery *query, SearchQuery *rest)
 {
@@ -424,16 +461,31 @@ people_without_titles(const SearchQuery *query, SearchQuery *rest)
 	for (int i = 0; i < query->nwords; i++)
 	{
 		const QueryWord *word = &query->words[i];
-		bool		title = false;
 
-		for (int j = 0; j < lengthof(titles); j++)
-			title |= !word->address && word->squeezed != NULL && strcmp(word->squeezed, titles[j]) == 0;
-		if (title)
+		if (is_one_of(word, titles, lengthof(titles)) ||
+			(i > 0 && i < query->nwords - 1 && is_one_of(word, ands, lengthof(ands))))
 			continue;
 		rest->natoms += word->nall;
 		rest->words[rest->nwords++] = *word;
 	}
 	return rest->nwords > 0 && rest->nwords < query->nwords;
+}
+
+/* The query with addresses without their tags; false if none has one. */
+bool
+people_without_tags(const SearchQuery *query, SearchQuery *rest)
+{
+	bool		any = false;
+
+	*rest = *query;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		if (query->words[i].untagged.lexeme == NULL)
+			continue;
+		rest->words[i].terms[0] = query->words[i].untagged;
+		any = true;
+	}
+	return any;
 }
 
 #define SPLIT_LEAST 3			/* letters of each part; of scripts without spaces one */

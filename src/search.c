@@ -29,6 +29,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/formatting.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -53,27 +54,45 @@ new_query(Search *search)
 	return MemoryContextAllocZero(search->context, sizeof(SearchQuery));
 }
 
-/* What nobody is found by as it was typed, read in another way. */
+/* As run_tier, if nobody has been found. */
 static void
-search_otherwise(Search *search, const SearchQuery *query)
+run_if_none(Search *search, const SearchQuery *query, int where)
 {
-	SearchQuery *other = new_query(search);
+	if (search->nfound == 0)
+		search_run_tier(search, query, where, TIER_ATTRIBUTES, where & IN_ATTRIBUTES ? IF_AFFORDABLE : ALWAYS);
+}
+
+/* What nobody is found by as it was typed, read in another way; where is where words are looked for. */
+static void
+search_otherwise(Search *search, const SearchQuery *query, int where)
+{
+	SearchQuery *apart = new_query(search);
+	SearchQuery *rest = new_query(search);
+	SearchQuery *untagged = new_query(search);
 
 	/* "j.smith" is nobody's address */
-	if (people_take_apart(query, false, other))
-		search_run_tier(search, other, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
-	/* "Dr. Smith" */
-	other = new_query(search);
-	if (search->nfound == 0 && people_without_titles(query, other))
-		search_run_tier(search, other, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
-	/* "acmesoft" of "Acme Soft" */
-	for (int i = 0; search->nfound == 0 && i < query->nwords && i < SPLIT_WORDS; i++)
+	if (people_take_apart(query, false, apart))
+		run_if_none(search, apart, where | IN_LEAVES);
+	else
+		*apart = *query;
+	/* "Dr. Smith", "Johnson and Johnson" */
+	if (people_without_titles(apart, rest))
+	{
+		run_if_none(search, rest, where | IN_LEAVES);
+		query = rest;
+	}
+	/* "ada+news@example.com" of Ada, who has no such tag */
+	if (people_without_tags(query, untagged))
+		run_if_none(search, untagged, where);
+	/* "acmesoft" of "Acme Soft"; alone it is no attribute */
+	for (int i = 0; search->nfound == 0 && i < query->nwords && i < SPLIT_WORDS && (query->nwords > 1 || !(where & IN_ATTRIBUTES)); i++)
 	{
 		for (int n = 1; search->nfound < search->max && n < SPLIT_MOST; n++)
 		{
-			other = new_query(search);
-			if (people_split_word(query, i, n, other))
-				search_run_tier(search, other, IN_TERMS, TIER_ATTRIBUTES, true);
+			SearchQuery *split = new_query(search);
+
+			if (people_split_word(query, i, n, split))
+				search_run_tier(search, split, where, TIER_ATTRIBUTES, IF_FEW);
 		}
 	}
 }
@@ -85,30 +104,40 @@ search_url(Search *search, const SearchQuery *query)
 	for (int host = 0; search->nfound == 0 && host < 2; host++)
 	{
 		SearchQuery *subject = new_query(search);
-		SearchQuery *apart = new_query(search);
 
 		if (!people_url_subject(query, host, subject))
 			continue;
-		search_run_tier(search, subject, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
-		if (search->nfound == 0 && people_take_apart(subject, false, apart))
-			search_run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, false);
+		run_if_none(search, subject, IN_TERMS | IN_LEAVES);
+		if (search->nfound == 0)
+			search_otherwise(search, subject, IN_TERMS);
 	}
 }
 
 /* Who has one of the addresses that were pasted: nobody has two, and a name beside one may differ. */
 static void
-search_addresses(Search *search, const SearchQuery *query)
+search_addresses(Search *search, const SearchQuery *query, bool whole)
 {
-	for (int i = 0; i < query->nwords && query->nwords > 1; i++)
+	for (int i = 0; i < query->nwords; i++)
 	{
 		SearchQuery *address;
 
-		if (!query->words[i].whole_address)
+		if (whole ? !query->words[i].whole_address : !query->words[i].local)
 			continue;
 		address = new_query(search);
 		address->words[address->nwords++] = query->words[i];
-		search_run_tier(search, address, IN_TERMS, TIER_ATTRIBUTES, false);
+		search_run_tier(search, address, IN_TERMS, TIER_ATTRIBUTES, ALWAYS);
 	}
+}
+
+/* Words of names that are meant; if these are too few, attributes as well. */
+static void
+search_typos(Search *search, SearchQuery *query)
+{
+	if (!search_find_corrections(search, query))
+		return;
+	search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS, TIER_TYPOS, ALWAYS);
+	if (search->nfound < search->max && query->nwords > 1)
+		search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS | IN_ATTRIBUTES, TIER_TYPOS, IF_AFFORDABLE);
 }
 
 static void
@@ -116,37 +145,43 @@ search_alternative(Search *search, SearchQuery *query)
 {
 	bool		compound = false;
 	bool		address = false;
+	int			addresses = 0;
 	SearchQuery *apart = new_query(search);
+	SearchQuery *rest = new_query(search);
 
 	for (int i = 0; i < query->nwords; i++)
 	{
 		compound |= query->words[i].compound || query->words[i].address;
 		address |= query->words[i].address;
+		addresses += query->words[i].local;
 	}
-	if (compound)
-	{
-		search_run_tier(search, query, IN_TERMS, TIER_WORDS, false);
-		if (search->nfound >= search->max || (address && search->nfound > 0))
-			return;
-	}
-	search_run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_WORDS, search->nfound > 0);
+	if (addresses > 1)
+		search_addresses(search, query, false);
+	else if (compound)
+		search_run_tier(search, query, IN_TERMS, TIER_WORDS, ALWAYS);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
-	if (search->nfound == 0)
-		search_addresses(search, query);
+	search_run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_WORDS, search->nfound > 0 ? IF_FEW : ALWAYS);
+	if (search->nfound >= search->max || (address && search->nfound > 0))
+		return;
+	if (search->nfound == 0 && query->nwords > 1)
+		search_addresses(search, query, true);
 	if (address && search->nfound > 0)
 		return;
 	if (search->nfound == 0)
-		search_otherwise(search, query);
+		search_otherwise(search, query, IN_TERMS);
 	else if (people_take_apart(query, true, apart))
-		search_run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, true);
-	search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_ATTRIBUTES, TIER_ATTRIBUTES, false);
+		search_run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, IF_FEW);
+	search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_ATTRIBUTES, TIER_ATTRIBUTES, ALWAYS);
+	if (search->nfound == 0)
+		search_otherwise(search, query, IN_TERMS | IN_ATTRIBUTES);
 	if (search->nfound == 0)
 		search_url(search, query);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
-	if (search_find_corrections(search, query))
-		search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS, TIER_TYPOS, false);
+	search_typos(search, query);
+	if (search->nfound == 0 && people_without_titles(query, rest))
+		search_typos(search, rest);
 }
 
 /* Who has the text as key. */
@@ -165,6 +200,45 @@ search_key(Search *search, const char *typed)
 			search_keep_shown(search, candidate, &profile);
 	}
 	search_apply_filter(search);
+}
+
+/* A copy without certain characters before and behind. */
+static char *
+trimmed(const char *typed, const char *characters)
+{
+	int			len;
+
+	typed += strspn(typed, characters);
+	len = strlen(typed);
+	while (len > 0 && strchr(characters, typed[len - 1]) != NULL)
+		len--;
+	return pnstrdup(typed, len);
+}
+
+/* "7F3C2A10-9B1D-4C5E-8F00-AABBCCDDEEFF", which PostgreSQL writes with small letters */
+static bool
+is_uuid(const char *text)
+{
+	return strlen(text) == 36 && strspn(text, "0123456789abcdefABCDEF-") == 36;
+}
+
+/* Who has as key what was typed, without what it may have been copied with. */
+static void
+search_keys(Search *search, const char *typed)
+{
+	char	   *key = trimmed(typed, " \t\n\v\f\r");
+	char	   *bare = trimmed(key, " \t\n\v\f\r\"'`<>(){}[]#,;");
+	const char *url_key;
+	int			url_key_len;
+
+	if (*key != '\0')
+		search_key(search, key);
+	if (*bare != '\0' && strcmp(bare, key) != 0)
+		search_key(search, bare);
+	if (is_uuid(bare))
+		search_key(search, asc_tolower(bare, 36));
+	if ((url_key = people_url_key(key, strlen(key), &url_key_len)) != NULL)
+		search_key(search, pnstrdup(url_key, url_key_len));
 }
 
 /*
@@ -447,9 +521,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	SearchQuery *queries;
 	int			nqueries;
 	text	   *typed;
-	char	   *trimmed;
-	const char *url_key;
-	int			url_key_len;
+	char	   *wanted;
 	ProfilesRole caller;
 	Candidate **list;
 	int			n;
@@ -496,17 +568,10 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	MemoryContextSwitchTo(context);
 	nqueries = people_parse_query(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), &queries);
 	search.found = candidates_create(context, 32, NULL);
-	trimmed = text_to_cstring(typed);
-	while (*trimmed == ' ')
-		trimmed++;
-	for (int i = strlen(trimmed) - 1; i >= 0 && trimmed[i] == ' '; i--)
-		trimmed[i] = '\0';
-	if (search.filter != NULL && (nqueries > 0 || *trimmed != '\0'))
+	wanted = text_to_cstring(typed);
+	if (search.filter != NULL && (nqueries > 0 || *wanted != '\0'))
 		filter_first(&search);
-	if (*trimmed != '\0')
-		search_key(&search, trimmed);
-	if ((url_key = people_url_key(trimmed, strlen(trimmed), &url_key_len)) != NULL)
-		search_key(&search, pnstrdup(url_key, url_key_len));
+	search_keys(&search, wanted);
 	for (int i = 0; i < nqueries; i++)
 	{
 		Search		alternative = search;

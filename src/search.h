@@ -79,6 +79,14 @@ typedef enum Tier
 	TIER_WORDS
 } Tier;
 
+/* When a tier need not be answered: if that takes much, or more than a walk. */
+typedef enum Effort
+{
+	ALWAYS,
+	IF_AFFORDABLE,
+	IF_FEW
+} Effort;
+
 /* search_score.c: how somebody meets words */
 #define SCORE_BITS	52
 
@@ -227,7 +235,7 @@ extern void search_apply_filter(Search *search);
 extern double search_term_frequency(Search *search, const Term *term, bool exact);
 extern void search_append_indexed(StringInfo s, const Term *term);
 extern Datum search_parse_query(const char *text);
-extern void search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few);
+extern void search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, Effort effort);
 extern bool search_date_by_walk(Search *search, uint64 score, int nundated);
 
 /* search_typos.c: words that are meant */

@@ -288,7 +288,7 @@ search_score(TSVector vector, TSVector attributes, const SearchQuery *query, int
 		counts[level]++;
 		*levels |= 1 << level;
 	}
-	whole = (counts[LEVEL_EXACT] == query->nwords && name_words(vector) == query->natoms) ||
+	whole = (counts[LEVEL_EXACT] + counts[LEVEL_TYPO] == query->nwords && name_words(vector) == query->natoms) ||
 		(query->nwords == 1 && counts[LEVEL_ADDRESS] == 1);
 	result = tier;
 	result = result << 4 | (15 - Min(distance, 15));

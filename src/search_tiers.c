@@ -88,6 +88,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 /* What things take, in about microseconds. */
 #define CHEAP			4000	/* no more is tried to do better */
 #define AFFORDABLE		20000	/* to have names before addresses */
+#define DEAR			100000	/* for what may not be meant */
 #define COST_POSTING	0.5		/* one who has a word, found in the index */
 #define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
 #define COST_COMBINED	0.1		/* one who has a word, where words are combined outside of the index */
@@ -400,10 +401,11 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	if (where & IN_ATTRIBUTES && attributes * (COST_FETCHED + COST_POSTING) < plan->cost)
 	{
 		plan->attributes_only = true;
+		plan->corrections_only = false;
 		plan->cost = attributes * (COST_FETCHED + COST_POSTING);
 	}
 	/* who has a word in custom attributes comes from elsewhere, and is not intersected */
-	if (imported > 0 && plan->nwords > 0)
+	if (imported > 0 && plan->nwords > 0 && !plan->corrections_only)
 	{
 		int			first = -1;
 		const IndexKey *rarest;
@@ -603,7 +605,7 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	if (!address)
 		where |= IN_LEAVES;
 
-	if (where & IN_ATTRIBUTES && search->tables->imported)
+	if (where & IN_ATTRIBUTES && search->tables->imported && !plan->corrections_only)
 		take_imported(search, query, keys, plan, where, tier);
 	initStringInfo(&s);
 	if (plan->attributes_only)
@@ -629,7 +631,7 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 			}
 		}
 		values[0] = search_parse_query(s.data);
-		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
+		search_take_all(search, where & IN_ATTRIBUTES ? GET_BY_WORDS : GET_BY_INDEX, values, query, where, tier);
 		return;
 	}
 	for (int i = 0; i < plan->nwords; i++)
@@ -897,9 +899,9 @@ walk(Search *search, const SearchQuery *query, int where, Tier tier, double inst
 	return search->nfound >= search->max || all;
 }
 
-/* Adds who meets all words of a query; does nothing if that is not affordable and need not be. */
+/* Adds who meets all words of a query; does nothing if that is not worth the effort. */
 void
-search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, bool only_if_few)
+search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, Effort effort)
 {
 	IndexKey	keys[QUERY_MAX_WORDS];
 	IndexPlan	plan;
@@ -934,7 +936,9 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 	elog(DEBUG1, "search: tier %d in %d: index%s of %d words %.0f us, walk %.0f us, about %.0f people", tier, where, plan.attributes_only ? " of attributes" : plan.sides ? ", two sides," : "", plan.nwords, plan.cost, walk_rows * walked, plan.people);
 	if (search->people <= search->few || plan.cost <= CHEAP)
 		take_by_index(search, query, keys, &plan, where, tier);
-	else if (only_if_few && plan.cost > walk_rows * walked)
+	else if (effort != ALWAYS && Min(plan.cost, walk_rows * walked) > DEAR)
+		return;
+	else if (effort == IF_FEW && plan.cost > walk_rows * walked)
 		return;
 	else
 	{

@@ -147,6 +147,15 @@ COMMENT ON FUNCTION profiles._lexeme_query(text) IS 'Internal: the tsquery for o
 -- time with them, and are written only when a searched value has changed: a
 -- profile is rewritten with every visit, and each time all indexes of its table are.
 
+CREATE FUNCTION profiles._is_searched(type oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT t.typcategory IN ('S', 'E') OR e.typcategory = 'S' OR t.oid = 'uuid'::regtype
+    FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' WHERE t.oid = type;
+END;
+COMMENT ON FUNCTION profiles._is_searched(oid) IS 'Internal: are columns of a type searched? Text, arrays of text, enums and uuids are.';
+
 -- Searched columns of users or accounts, beside key, name, e-mail and custom
 -- attributes, as expressions over alias p that give text.
 CREATE FUNCTION profiles._search_columns(kind text, OUT column_name text, OUT expression text)
@@ -159,14 +168,13 @@ BEGIN ATOMIC
                 ELSE format('p.%I::text', a.attname) END
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._relation(kind))) AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attname NOT IN (kind || '_id', kind || '_name', kind || '_email')
       AND NOT EXISTS (SELECT FROM profiles.attribute_config c WHERE c.kind = _search_columns.kind AND c.attribute = a.attname)
-      AND (t.typcategory IN ('S', 'E') OR e.typcategory = 'S' OR t.oid = 'uuid'::regtype)
+      AND profiles._is_searched(a.atttypid)
     ORDER BY a.attnum;
 END;
-COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name, e-mail and custom attributes: all that are text, arrays of text, enums or uuids.';
+COMMENT ON FUNCTION profiles._search_columns(text) IS 'Internal: the searched columns of a kind beside name, e-mail and custom attributes.';
 
 CREATE FUNCTION profiles._note_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_note_searched' LANGUAGE C;
@@ -665,11 +673,11 @@ CREATE FUNCTION profiles.search_users(query text, max integer DEFAULT 20, filter
                                       OUT rank real, OUT matched text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_search_users' LANGUAGE C STABLE ROWS 20 COST 10000;
-COMMENT ON FUNCTION profiles.search_users(text, integer, text) IS 'Finds users by what somebody typed: name, e-mail or any other text attribute, every word as a prefix, in any order, whatever case and accents; e-mails by any part; typos last. Returns the best first, at most max (1 to 1000), the more recently seen first among equals. rank: greater is better, comparable within one answer only. matched: the columns that met the query, and the word a typo was taken for. filter: a condition on columns of users, see Filters in the reference, or the name of a segment. Whatever query is, it is no error. The caller needs SELECT on profiles.users.';
+COMMENT ON FUNCTION profiles.search_users(text, integer, text) IS 'Finds users by what somebody typed: name, e-mail or any other text attribute, every word as a prefix, in any order, whatever case and accents; e-mails by any part; typos last. Returns the best first, at most max (1 to 1000), the more recently seen first among equals. rank: greater is better, comparable within one answer only. matched: the columns that met the query, and the word a typo was taken for. filter: a condition on columns of users, see Filters in the reference, or the name of a segment. Whatever query is, it is no error. The caller needs SELECT on profiles.users, and EXECUTE.';
 
 CREATE FUNCTION profiles.search_accounts(query text, max integer DEFAULT 20, filter text DEFAULT NULL,
                                          OUT account_id text, OUT account_name text, OUT last_seen timestamptz,
                                          OUT rank real, OUT matched text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_search_accounts' LANGUAGE C STABLE ROWS 20 COST 10000;
-COMMENT ON FUNCTION profiles.search_accounts(text, integer, text) IS 'Finds accounts by what somebody typed: as search_users does, by name and any other text attribute. The caller needs SELECT on profiles.accounts.';
+COMMENT ON FUNCTION profiles.search_accounts(text, integer, text) IS 'Finds accounts by what somebody typed: as search_users does, by name and any other text attribute. The caller needs SELECT on profiles.accounts, and EXECUTE.';
