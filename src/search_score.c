@@ -264,6 +264,35 @@ name_words(TSVector vector)
 	return last;
 }
 
+/* Is a word that was typed several times as often in the name? "the the" is not The Who. */
+static bool
+repeats(TSVector vector, const SearchQuery *query)
+{
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const Term *term = &query->words[i].terms[0];
+		int			typed = 0;
+		int			there = 0;
+		bool		exact;
+		int			at;
+
+		for (int j = 0; j < query->nwords; j++)
+		{
+			const Term *other = &query->words[j].terms[0];
+
+			typed += term->len > 0 && other->len == term->len && memcmp(other->lexeme, term->lexeme, term->len) == 0;
+		}
+		at = typed < 2 ? 0 : first_lexeme(vector, term);
+		if (typed < 2 || !meets_term(vector, at, term, &exact) || !exact)
+			continue;
+		for (int j = 0; ARRPTR(vector)[at].haspos && j < POSDATALEN(vector, ARRPTR(vector) + at); j++)
+			there += WEP_GETWEIGHT(POSDATAPTR(vector, ARRPTR(vector) + at)[j]) == WEIGHT_NAME;
+		if (there < typed)
+			return false;
+	}
+	return true;
+}
+
 /*
  * The rank key: tier, few letters changed, the whole field, then the number of
  * words met at each level from the best on.  0: a word is not met.
@@ -288,7 +317,8 @@ search_score(TSVector vector, TSVector attributes, const SearchQuery *query, int
 		counts[level]++;
 		*levels |= 1 << level;
 	}
-	whole = (counts[LEVEL_EXACT] + counts[LEVEL_TYPO] == query->nwords && name_words(vector) == query->natoms) ||
+	whole = (counts[LEVEL_EXACT] + counts[LEVEL_TYPO] == query->nwords && name_words(vector) == query->natoms &&
+			 repeats(vector, query)) ||
 		(query->nwords == 1 && counts[LEVEL_ADDRESS] == 1);
 	result = tier;
 	result = result << 4 | (15 - Min(distance, 15));
