@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/gin.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
