@@ -70,7 +70,7 @@ echo
 echo "| p95 of search_users | ms | bar | compared with, p95 | ratio | bar |"
 echo "|---|---|---|---|---|---|"
 sql -F ' | ' -c "
-    SELECT '| ' || b.what, round(o.p95, 2), '<= ' || b.ms, b.over || ' ' || round(t.p95, 2), round(o.p95 / t.p95, 2), coalesce('<= ' || b.ratio, '') || ' |'
+    SELECT '| ' || b.what, round(o.p95, 3), '<= ' || b.ms, b.over || ' ' || round(t.p95, 3), round(o.p95 / t.p95, 2), coalesce('<= ' || b.ratio, '') || ' |'
     FROM bench.bar b
     CROSS JOIN LATERAL (SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY r.ms)::numeric FROM bench.result r WHERE r.way = 'search_users' AND r.class ~ b.class) o (p95)
     CROSS JOIN LATERAL (SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY r.ms)::numeric FROM bench.result r WHERE r.way = b.over AND r.class ~ b.class) t (p95)"

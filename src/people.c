@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(people_attribute_vector);
 PG_FUNCTION_INFO_V1(people_indexed_address);
 PG_FUNCTION_INFO_V1(people_indexed_words);
 PG_FUNCTION_INFO_V1(people_dictionary_words);
+PG_FUNCTION_INFO_V1(people_words_beginning);
 PG_FUNCTION_INFO_V1(people_word_keys);
 PG_FUNCTION_INFO_V1(people_typed_keys);
 PG_FUNCTION_INFO_V1(people_word_distance);
@@ -505,9 +506,8 @@ people_indexed_address(PG_FUNCTION_ARGS)
 
 /* Is a lexeme there behind a = as well? */
 static bool
-is_marked_too(TSVector vector, const WordEntry *entry)
+is_marked_too(TSVector vector, const char *lexeme, int len)
 {
-	const char *lexeme = STRPTR(vector) + entry->pos;
 	int			low = 0;
 	int			high = vector->size;
 
@@ -519,9 +519,9 @@ is_marked_too(TSVector vector, const WordEntry *entry)
 		int			c = (unsigned char) marked[0] - '=';
 
 		if (c == 0)
-			c = memcmp(marked + 1, lexeme, Min(other->len - 1, entry->len));
+			c = memcmp(marked + 1, lexeme, Min(other->len - 1, len));
 		if (c == 0)
-			c = other->len - 1 - entry->len;
+			c = other->len - 1 - len;
 		if (c == 0)
 			return true;
 		if (c < 0)
@@ -532,42 +532,90 @@ is_marked_too(TSVector vector, const WordEntry *entry)
 	return false;
 }
 
+/* A lexeme of the index. */
+typedef struct Indexed
+{
+	const char *bytes;
+	int			len;
+} Indexed;
+
+static int
+compare_indexed(const void *x, const void *y)
+{
+	const Indexed *a = x;
+	const Indexed *b = y;
+	int			c = memcmp(a->bytes, b->bytes, Min(a->len, b->len));
+
+	return c != 0 ? c : a->len - b->len;
+}
+
+/* Adds the beginnings of a word that no word of the name has. */
+static int
+add_beginnings(TSVector vector, const char *word, int len, Indexed *indexed, int n)
+{
+	int			at = 0;
+
+	for (int chars = 0; chars < BEGINNING_CHARS && at < len; chars++)
+	{
+		char	   *beginning;
+
+		at = Min(at + pg_mblen(word + at), len);
+		beginning = palloc(at + 1);
+		memcpy(beginning, word, at);
+		beginning[at] = '*';
+		if (!is_marked_too(vector, beginning, at + 1))
+			indexed[n++] = (Indexed) {beginning, at + 1};
+	}
+	return n;
+}
+
 /*
- * _indexed_words(vector tsvector) -> tsvector: without the first address, and without
- * what is there behind a = as well; without positions.
+ * _indexed_words(vector tsvector) -> tsvector: the lexemes of a vector that are in the
+ * index of words, without positions, and beginnings of words, as names have them with
+ * their mark.
  */
 Datum
 people_indexed_words(PG_FUNCTION_ARGS)
 {
 	TSVector	vector = PG_GETARG_TSVECTOR(0);
-	WordEntry  *entries = ARRPTR(vector);
-	int		   *kept = palloc(Max(vector->size, 1) * sizeof(int));
+	Indexed    *indexed = palloc((vector->size * (BEGINNING_CHARS + 1) + 1) * sizeof(Indexed));
 	int			address = first_address(vector);
 	TSVector	result;
 	int			n = 0;
+	int			kept = 0;
 	int			size = 0;
 
 	for (int i = 0; i < vector->size; i++)
 	{
-		if (i != address && !is_marked_too(vector, &entries[i]))
-		{
-			kept[n++] = i;
-			size += entries[i].len;
-		}
+		const WordEntry *entry = ARRPTR(vector) + i;
+		const char *lexeme = STRPTR(vector) + entry->pos;
+
+		if (i == address || is_marked_too(vector, lexeme, entry->len))
+			continue;
+		indexed[n++] = (Indexed) {lexeme, entry->len};
+		if (strchr("<=@", *lexeme) == NULL)
+			n = add_beginnings(vector, lexeme, entry->len, indexed, n);
 	}
-	result = palloc0(CALCDATASIZE(n, size));
-	SET_VARSIZE(result, CALCDATASIZE(n, size));
-	result->size = n;
-	size = 0;
+	qsort(indexed, n, sizeof(Indexed), compare_indexed);
 	for (int i = 0; i < n; i++)
 	{
-		const WordEntry *from = &entries[kept[i]];
-		WordEntry  *to = ARRPTR(result) + i;
+		if (kept > 0 && compare_indexed(&indexed[kept - 1], &indexed[i]) == 0)
+			continue;
+		indexed[kept++] = indexed[i];
+		size += indexed[i].len;
+	}
+	result = palloc0(CALCDATASIZE(kept, size));
+	SET_VARSIZE(result, CALCDATASIZE(kept, size));
+	result->size = kept;
+	size = 0;
+	for (int i = 0; i < kept; i++)
+	{
+		WordEntry  *entry = ARRPTR(result) + i;
 
-		to->len = from->len;
-		to->pos = size;
-		memcpy(STRPTR(result) + size, STRPTR(vector) + from->pos, from->len);
-		size += from->len;
+		entry->len = indexed[i].len;
+		entry->pos = size;
+		memcpy(STRPTR(result) + size, indexed[i].bytes, indexed[i].len);
+		size += indexed[i].len;
 	}
 	PG_RETURN_TSVECTOR(result);
 }
@@ -627,6 +675,27 @@ people_dictionary_words(PG_FUNCTION_ARGS)
 					 people_correctable(lexeme, entries[i].len, chars) > 0)
 				words[n++] = PointerGetDatum(cstring_to_text_with_len(lexeme, entries[i].len));
 		}
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* _words_beginning(vector tsvector, beginning text) -> text[]: the lexemes that begin so. */
+Datum
+people_words_beginning(PG_FUNCTION_ARGS)
+{
+	TSVector	vector = PG_GETARG_TSVECTOR(0);
+	text	   *beginning = PG_GETARG_TEXT_PP(1);
+	WordEntry  *entries = ARRPTR(vector);
+	Datum	   *words = palloc(Max(vector->size, 1) * sizeof(Datum));
+	int			len = VARSIZE_ANY_EXHDR(beginning);
+	int			n = 0;
+
+	for (int i = 0; i < vector->size; i++)
+	{
+		char	   *lexeme = STRPTR(vector) + entries[i].pos;
+
+		if (entries[i].len >= len && memcmp(lexeme, VARDATA_ANY(beginning), len) == 0)
+			words[n++] = PointerGetDatum(cstring_to_text_with_len(lexeme, entries[i].len));
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
 }

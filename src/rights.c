@@ -62,15 +62,23 @@ static Gate *gate = NULL;
 
 /* ---------- switching ---------- */
 
-/* The extension that a function belongs to. */
+/* The extension that a function belongs to, as long as both exist. */
 Oid
 profiles_extension_of(Oid function)
 {
-	Oid			extension = getExtensionOfObject(ProcedureRelationId, function);
+	static Oid	last_function = InvalidOid;
+	static Oid	last_extension = InvalidOid;
 
-	if (!OidIsValid(extension))
-		elog(ERROR, "function %u belongs to no extension", function);
-	return extension;
+	if (function != last_function)
+	{
+		Oid			extension = getExtensionOfObject(ProcedureRelationId, function);
+
+		if (!OidIsValid(extension))
+			elog(ERROR, "function %u belongs to no extension", function);
+		last_extension = extension;
+		last_function = function;
+	}
+	return last_extension;
 }
 
 /* The owner of the extension that a function belongs to. */
@@ -110,16 +118,26 @@ profiles_relation_owner(Oid relation)
 	return owner;
 }
 
-static ProfilesRole
-become(Oid role, int flags)
+/* As profiles_become_owner(), but the settings are those of the caller until profiles_settle(). */
+ProfilesRole
+profiles_become(Oid role)
 {
 	ProfilesRole caller;
 
 	GetUserIdAndSecContext(&caller.user, &caller.security);
-	SetUserIdAndSecContext(role, caller.security | flags);
+	SetUserIdAndSecContext(role, caller.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	caller.settings = NewGUCNestLevel();
-	(void) profiles_pin_settings();
 	return caller;
+}
+
+/* Pins the settings of who runs as the extension's owner. */
+void
+profiles_settle(void)
+{
+	(void) profiles_pin_settings();
+	/* compiling our many small statements takes longer than running them */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*
@@ -131,11 +149,9 @@ become(Oid role, int flags)
 ProfilesRole
 profiles_become_owner(Oid owner)
 {
-	ProfilesRole caller = become(owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	ProfilesRole caller = profiles_become(owner);
 
-	/* compiling our many small statements takes longer than running them */
-	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	profiles_settle();
 	return caller;
 }
 
@@ -147,7 +163,10 @@ profiles_become_owner(Oid owner)
 ProfilesRole
 profiles_become_adder(Oid role)
 {
-	return become(role, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	ProfilesRole caller = profiles_become(role);
+
+	(void) profiles_pin_settings();
+	return caller;
 }
 
 void

@@ -17,6 +17,7 @@
 
 #include <math.h>
 
+#include "access/gin.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -30,7 +31,6 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/formatting.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -420,12 +420,6 @@ check_filter(int kind, Datum filter)
 	return strcmp(checked, "true") == 0 ? NULL : checked;
 }
 
-static void
-set_local(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
 /* If the filter leaves few, it is applied first. */
 static void
 filter_first(Search *search)
@@ -436,9 +430,10 @@ filter_first(Search *search)
 	double		rows;
 	bool		isnull;
 
+	search_settle(search);
 	/* here to read the whole table may be the best there is */
-	set_local("enable_seqscan", "on");
-	plan = search_prepare(psprintf("SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s LIMIT %3$d) f",
+	search_set("enable_seqscan", "on");
+	plan = search_prepare(search, psprintf("SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s LIMIT %3$d) f",
 										profiles_kinds[search->kind], search->filter, FILTERED_KEYS + 1), 0, NULL);
 	cached = SPI_plan_get_cached_plan(plan);
 	planned = linitial_node(PlannedStmt, cached->stmt_list);
@@ -448,7 +443,7 @@ filter_first(Search *search)
 	search->filter_share = search->people > 0 ? Min(rows / search->people, 1) : 1;
 	if (search->people > search->few && rows > search->few)
 	{
-		set_local("enable_seqscan", "off");
+		search_set("enable_seqscan", "off");
 		return;
 	}
 	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
@@ -462,7 +457,7 @@ filter_first(Search *search)
 		MemoryContextSwitchTo(old);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	set_local("enable_seqscan", "off");
+	search_set("enable_seqscan", "off");
 }
 
 static void
@@ -528,7 +523,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	float4		rank = 0;
 	MemoryContext context;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	search.kind = kind;
 	search.max = PG_ARGISNULL(1) ? 20 : PG_GETARG_INT32(1);
 	if (search.max < 1 || search.max > SEARCH_MOST)
@@ -548,16 +543,10 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	search.tables = &tables;
 	tables.namespace = get_func_namespace(fcinfo->flinfo->fn_oid);
 	tables.imported = OidIsValid(get_relname_relid(psprintf("%s_imported", profiles_kinds[kind]), tables.namespace));
-	caller = profiles_become_owner(profiles_owner(fcinfo->flinfo->fn_oid));
+	caller = profiles_become(profiles_owner(fcinfo->flinfo->fn_oid));
 	SPI_connect();
-	/* tables are read in one way only: from the index, or from the newest on */
-	set_local("enable_seqscan", "off");
-	set_local("enable_hashjoin", "off");
-	set_local("enable_mergejoin", "off");
-	set_local("enable_material", "off");
-	set_local("max_parallel_workers_per_gather", "0");
-	set_local("work_mem", "64MB");
-	set_local("gin_fuzzy_search_limit", "0");
+	if (GinFuzzySearchLimit != 0)
+		search_settle(&search);
 
 	{
 		Term		all = {"", 0};

@@ -154,6 +154,7 @@ typedef struct SearchTables
 	IndexRows  *vectors;		/* by key */
 	IndexRows  *newest;			/* profiles, newest first */
 	IndexRows  *addresses;		/* vectors by address */
+	bool		settled;		/* settings are those of statements */
 	bool		imported;		/* are there custom attributes? */
 	AttrNumber	key_column;		/* of profiles; 0: not looked up */
 	AttrNumber	name_column;
@@ -206,7 +207,9 @@ typedef struct Taking
 } Taking;
 
 extern const char *search_shown_columns(int kind);
-extern SPIPlanPtr search_prepare(const char *sql, int nargs, const Oid *types);
+extern void search_set(const char *name, const char *value);
+extern void search_settle(Search *search);
+extern SPIPlanPtr search_prepare(Search *search, const char *sql, int nargs, const Oid *types);
 extern IndexRows *search_open_rows(Search *search, IndexRows **rows, const char *suffix,
 								   const char *column, RowsBy by);
 extern IndexRows *search_profiles_by_key(Search *search);

@@ -17,6 +17,7 @@
 #include "upkeep.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -40,7 +41,7 @@
 /* words and addresses of search, as their indexes have them */
 #define WORDS "profiles._indexed_words(s.search) @@ "
 #define ADDRESS "profiles._indexed_address(s.search) COLLATE \"C\""
-#define ATTRIBUTE_CONDITION(n) "(" WORDS "$" #n " OR s.stored @@ $" #n ")"
+#define ATTRIBUTE_CONDITION(words, attributes) "(" WORDS "$" #words " OR s.stored @@ $" #attributes ")"
 #define SELECT_PEOPLE "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_search s WHERE "
 #define SELECT_VECTORS "SELECT s.key, s.search, s.attributes FROM profiles.%1$s_searched s WHERE "
 
@@ -48,17 +49,19 @@
 static const struct
 {
 	const char *sql;
-	Oid			types[KEY_WORDS];
+	Oid			types[2 * KEY_WORDS];
 } statements[STATEMENTS] = {
 	/* where no attribute is looked at */
 	[GET_BY_INDEX] = {SELECT_PEOPLE WORDS "$1", {TSQUERYOID}},
 	[GET_BY_ADDRESS] = {SELECT_VECTORS ADDRESS " >= $1 AND " ADDRESS " < $2", {TEXTOID, TEXTOID}},
-	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1), {TSQUERYOID}},
-	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2), {TSQUERYOID, TSQUERYOID}},
-	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3),
-	{TSQUERYOID, TSQUERYOID, TSQUERYOID}},
-	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1) " AND " ATTRIBUTE_CONDITION(2) " AND " ATTRIBUTE_CONDITION(3) " AND " ATTRIBUTE_CONDITION(4),
+	[GET_BY_ATTRIBUTE] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1, 2),
+	{TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_2] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1, 2) " AND " ATTRIBUTE_CONDITION(3, 4),
 	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_3] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1, 2) " AND " ATTRIBUTE_CONDITION(3, 4) " AND " ATTRIBUTE_CONDITION(5, 6),
+	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
+	[GET_BY_ATTRIBUTE_4] = {SELECT_VECTORS ATTRIBUTE_CONDITION(1, 2) " AND " ATTRIBUTE_CONDITION(3, 4) " AND " ATTRIBUTE_CONDITION(5, 6) " AND " ATTRIBUTE_CONDITION(7, 8),
+	{TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID, TSQUERYOID}},
 	[GET_BY_ATTRIBUTES_ONLY] = {SELECT_VECTORS "s.stored @@ $1", {TSQUERYOID}},
 	[GET_BY_WORDS] = {SELECT_VECTORS WORDS "$1", {TSQUERYOID}},
 	[GET_BY_WORDS_AND_ATTRIBUTES] = {SELECT_VECTORS WORDS "$1 AND s.stored @@ $2", {TSQUERYOID, TSQUERYOID}},
@@ -74,8 +77,7 @@ static const struct
 	[GET_NEAR] = {"SELECT d.word, d.distance, count(*)::float8 "
 		"FROM (SELECT l.word, profiles._word_distance(l.word, $2, $3) AS distance "
 		"      FROM (SELECT s.search FROM profiles.%1$s_search s WHERE " WORDS "$1 LIMIT 300) s, "
-		"           unnest(tsvector_to_array(s.search)) l (word) "
-	"      WHERE starts_with(l.word, $4) OFFSET 0) d "
+		"           unnest(profiles._words_beginning(s.search, $4)) l (word) OFFSET 0) d "
 	"WHERE d.distance <= $3 AND d.distance > 0 GROUP BY d.word, d.distance ORDER BY d.distance, d.word LIMIT 8",
 	{TSQUERYOID, TEXTOID, INT4OID, TEXTOID}},
 	[GET_MATCHED] = {"SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) "
@@ -92,19 +94,49 @@ search_shown_columns(int kind)
 	return kind == 0 ? "p.user_name, p.user_email" : "p.account_name, NULL::text";
 }
 
-SPIPlanPtr
-search_prepare(const char *sql, int nargs, const Oid *types)
+void
+search_set(const char *name, const char *value)
 {
-	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN | CURSOR_OPT_FAST_PLAN);
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
 
+/*
+ * The settings of statements.  To make them takes as long as to look up an address, which
+ * needs none; so they are made for the first statement of a search.
+ */
+void
+search_settle(Search *search)
+{
+	if (search->tables->settled)
+		return;
+	search->tables->settled = true;
+	profiles_settle();
+	/* tables are read in one way only: from the index, or from the newest on */
+	search_set("enable_seqscan", "off");
+	search_set("enable_hashjoin", "off");
+	search_set("enable_mergejoin", "off");
+	search_set("enable_material", "off");
+	search_set("max_parallel_workers_per_gather", "0");
+	search_set("work_mem", "64MB");
+	search_set("gin_fuzzy_search_limit", "0");
+}
+
+SPIPlanPtr
+search_prepare(Search *search, const char *sql, int nargs, const Oid *types)
+{
+	SPIPlanPtr	plan;
+
+	search_settle(search);
+	plan = SPI_prepare_cursor(sql, nargs, (Oid *) types, CURSOR_OPT_GENERIC_PLAN | CURSOR_OPT_FAST_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a search: %s", SPI_result_code_string(SPI_result));
 	return plan;
 }
 
 static SPIPlanPtr
-plan_of(int kind, Statement statement)
+plan_of(Search *search, Statement statement)
 {
+	int			kind = search->kind;
 	SPIPlanPtr *plan = &plans[kind][statement];
 
 	if (*plan == NULL)
@@ -114,12 +146,13 @@ plan_of(int kind, Statement statement)
 
 		while (nargs < lengthof(statements[statement].types) && OidIsValid(statements[statement].types[nargs]))
 			nargs++;
-		prepared = search_prepare(psprintf(statements[statement].sql, profiles_kinds[kind], search_shown_columns(kind)),
+		prepared = search_prepare(search, psprintf(statements[statement].sql, profiles_kinds[kind], search_shown_columns(kind)),
 								  nargs, statements[statement].types);
 		if (SPI_keepplan(prepared) != 0)
 			elog(ERROR, "could not keep the plan of a search");
 		*plan = prepared;
 	}
+	search_settle(search);
 	return *plan;
 }
 
@@ -205,7 +238,7 @@ check_result(int rc)
 void
 search_execute(Search *search, Statement statement, Datum *values)
 {
-	check_result(SPI_execute_plan(plan_of(search->kind, statement), values, NULL, true, 0));
+	check_result(SPI_execute_plan(plan_of(search, statement), values, NULL, true, 0));
 }
 
 Datum
@@ -406,7 +439,7 @@ search_take_all(Search *search, Statement statement, Datum *values, const Search
 	Taking		taking;
 
 	search_begin_taking(&taking, search, query, where, tier);
-	search_take_plan(&taking, plan_of(search->kind, statement), values);
+	search_take_plan(&taking, plan_of(search, statement), values);
 	MemoryContextDelete(taking.context);
 }
 
@@ -425,7 +458,7 @@ take_keys_imported(Taking *taking, Datum *keys, int nkeys, TimestampTz *seen)
 	arrays[1] = construct_array(times, nkeys, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	for (int i = 0; i < 2; i++)
 		values[i] = PointerGetDatum(arrays[i]);
-	search_take_plan(taking, plan_of(taking->search->kind, GET_BY_KEYS), values);
+	search_take_plan(taking, plan_of(taking->search, GET_BY_KEYS), values);
 	for (int i = 0; i < 2; i++)
 		pfree(arrays[i]);
 	pfree(times);
@@ -527,7 +560,7 @@ search_fetch_rows(Search *search, Candidate **candidates, int n)
 		{
 			Oid			types[] = {TEXTARRAYOID};
 
-			search->tables->filtered_rows = search_prepare(psprintf("SELECT p.%1$s_id, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$ss p ON p.%1$s_id = k.key "
+			search->tables->filtered_rows = search_prepare(search, psprintf("SELECT p.%1$s_id, p.last_seen, %2$s FROM unnest($1) k (key) JOIN profiles.%1$ss p ON p.%1$s_id = k.key "
 													 "WHERE %3$s", profiles_kinds[search->kind], search_shown_columns(search->kind), search->filter), 1, types);
 		}
 		check_result(SPI_execute_plan(search->tables->filtered_rows, &array, NULL, true, 0));

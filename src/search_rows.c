@@ -33,6 +33,7 @@
 
 #define ROW_LINES	6			/* cache lines of a row that are read, about */
 #define CACHE_LINE	64
+#define COUNTED_BYTES	((Size) 64 << 20)	/* of memory, then counts are estimates */
 
 /* Has it all rows our snapshot sees? */
 static bool
@@ -278,7 +279,7 @@ rows_count(IndexRows *rows, const char *name, Datum query)
 	if (is_complete(index))
 	{
 		IndexScanDesc scan = PROFILES_INDEX_BEGINSCAN_BITMAP(index, rows->snapshot, 1);
-		TIDBitmap  *bitmap = tbm_create((Size) work_mem * 1024, NULL);
+		TIDBitmap  *bitmap = tbm_create(COUNTED_BYTES, NULL);
 		ScanKeyData key;
 
 		ScanKeyInit(&key, 1, TSearchStrategyNumber, F_TS_MATCH_VQ, query);

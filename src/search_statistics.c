@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "profile.h"
 #include "search.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
@@ -62,6 +63,7 @@ read_statistics(Statistics *statistics, int kind, Oid relation)
 	MemoryContext context;
 	Word	   *words;
 	Frequency	sum = {0};
+	int			settings = profiles_pin_settings();
 
 	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the statistics of search");
@@ -93,6 +95,7 @@ read_statistics(Statistics *statistics, int kind, Oid relation)
 	statistics->relation = before == changes ? relation : InvalidOid;
 	MemoryContextSetParent(context, CacheMemoryContext);
 	SPI_freetuptable(SPI_tuptable);
+	profiles_unpin_settings(settings);
 }
 
 /* The first word that is not before one, or not before all that begin like it. */

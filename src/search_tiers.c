@@ -105,6 +105,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 typedef struct IndexKey
 {
 	StringInfoData query;		/* empty: nobody can meet it */
+	StringInfoData attributes_query;	/* the same for attributes */
 	const Term *address;		/* one of these; NULL if none is an address */
 	bool		only_address;
 	bool		address_as_word;	/* another is the same without the mark */
@@ -123,21 +124,36 @@ cost_of_gathering(double all, double exact)
 	return exact * COST_POSTING_EXACT + (all - exact) * COST_POSTING;
 }
 
+static bool
+begins_indexed(const Term *term)
+{
+	return term->prefix && strchr("<=@", term->lexeme[0]) == NULL &&
+		pg_mbstrlen_with_len(term->lexeme, term->len) <= BEGINNING_CHARS;
+}
+
 /* A term as the index has it, where words of a name are behind a = alone. */
 void
 search_append_indexed(StringInfo s, const Term *term)
 {
-	Term		name = *term;
+	bool		beginning = begins_indexed(term);
 
-	people_append_term(s, term);
 	if (strchr("<=@", term->lexeme[0]) != NULL)
+	{
+		people_append_term(s, term);
 		return;
-	/* of first letters there is a lexeme, which spares gathering all that begin so */
-	name.prefix = term->prefix && pg_mbstrlen_with_len(term->lexeme, term->len) > BEGINNING_CHARS;
-	name.lexeme = psprintf(term->prefix && !name.prefix ? "=%.*s*" : "=%.*s", term->len, term->lexeme);
-	name.len = strlen(name.lexeme);
-	appendStringInfoString(s, " | ");
-	people_append_term(s, &name);
+	}
+	for (int name = 0; name < 2; name++)
+	{
+		Term		word = *term;
+
+		/* of first letters there is a lexeme, which spares gathering all that begin so */
+		word.prefix &= !beginning;
+		word.lexeme = psprintf("%s%.*s%s", name ? "=" : "", term->len, term->lexeme, beginning ? "*" : "");
+		word.len = strlen(word.lexeme);
+		if (name)
+			appendStringInfoString(s, " | ");
+		people_append_term(s, &word);
+	}
 }
 
 static void
@@ -146,9 +162,13 @@ add_alternative(IndexKey *key, const Term *term, bool exact)
 	Term		copy = *term;
 
 	if (key->query.len > 0)
+	{
 		appendStringInfoString(&key->query, " | ");
+		appendStringInfoString(&key->attributes_query, " | ");
+	}
 	copy.prefix &= !exact;
 	search_append_indexed(&key->query, &copy);
+	people_append_term(&key->attributes_query, &copy);
 }
 
 static void
@@ -161,6 +181,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 
 	memset(key, 0, sizeof(IndexKey));
 	initStringInfo(&key->query);
+	initStringInfo(&key->attributes_query);
 	key->only_address = word->nterms == 1;
 	for (int i = 0; i < word->nterms; i++)
 	{
@@ -177,7 +198,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
 		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
-		exact += very.people;
+		exact += begins_indexed(&word->terms[i]) ? frequencies.people : very.people;
 		exact_attributes += very.attributes;
 		if (where & IN_ATTRIBUTES)
 		{
@@ -448,7 +469,7 @@ take_imported(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	for (int i = 0; i < query->nwords; i++)
 	{
 		if (plan->rarest_only ? i == plan->words[0] : !is_implied(query, i))
-			appendStringInfo(&s, "%s%s", s.len > 0 ? " | " : "", keys[i].query.data);
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " | " : "", keys[i].attributes_query.data);
 	}
 	value = search_parse_query(s.data);
 	search_take_all(search, GET_BY_IMPORTED, &value, query, where, tier);
@@ -521,20 +542,28 @@ is_no_word(Search *search, const IndexKey *key)
 {
 	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
 
-	return rows != NULL && rows_count(rows, psprintf("%s_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data)) == 0;
+	return rows != NULL && rows_count(rows, psprintf("%s_search_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data)) == 0;
 }
 
-/* What words that a plan puts into the index ask for there, in attributes or in name and e-mail; NULL if there are none of them. */
+/*
+ * What words ask for in attributes or in name and e-mail: all of those that are looked for
+ * there, or (elsewhere) any of the others.  NULL if there are none.
+ */
 static Datum
-condition(const IndexKey *keys, const int *words, const bool *in_attributes, int nwords, bool attributes, const char *operator)
+condition(const IndexKey *keys, const int *words, const bool *in_attributes, int nwords, bool attributes, bool elsewhere)
 {
 	StringInfoData s;
 
 	initStringInfo(&s);
 	for (int i = 0; i < nwords; i++)
 	{
-		if (in_attributes[i] == attributes)
-			appendStringInfo(&s, "%s(%s)", s.len > 0 ? operator : "", keys[words[i]].query.data);
+		const IndexKey *key = &keys[words[i]];
+
+		if ((in_attributes[i] == attributes) == elsewhere)
+			continue;
+		if (s.len > 0)
+			appendStringInfoString(&s, elsewhere ? " | " : " & ");
+		appendStringInfo(&s, "(%s)", attributes ? key->attributes_query.data : key->query.data);
 	}
 	return s.len == 0 ? (Datum) 0 : search_parse_query(s.data);
 }
@@ -579,7 +608,7 @@ count_words(Search *search, const IndexKey *keys, Counted *counted)
 	counted->people = search->people;
 	for (int attributes = 0; rows != NULL && attributes < 2; attributes++)
 	{
-		Datum		query = condition(keys, counted->words, counted->in_attributes, counted->nwords, attributes, " & ");
+		Datum		query = condition(keys, counted->words, counted->in_attributes, counted->nwords, attributes, false);
 		int64		people;
 
 		if (query == (Datum) 0)
@@ -595,7 +624,7 @@ count_words(Search *search, const IndexKey *keys, Counted *counted)
 static void
 take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const IndexPlan *plan, int where, Tier tier)
 {
-	Datum		values[KEY_WORDS];
+	Datum		values[2 * KEY_WORDS];
 	StringInfoData s;
 	bool		address = false;
 
@@ -611,7 +640,7 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	if (plan->attributes_only)
 	{
 		for (int i = 0; i < query->nwords; i++)
-			appendStringInfo(&s, "%s%s", i > 0 ? " | " : "", keys[i].query.data);
+			appendStringInfo(&s, "%s%s", i > 0 ? " | " : "", keys[i].attributes_query.data);
 		values[0] = search_parse_query(s.data);
 		search_take_all(search, GET_BY_ATTRIBUTES_ONLY, values, query, where, tier);
 		return;
@@ -647,14 +676,14 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 		/* who has a word where few have it, then who has all where most have them */
 		for (int attributes = 0; attributes < 2; attributes++)
 		{
-			values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, !attributes, " | ");
+			values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, attributes, true);
 			if (values[0] != (Datum) 0)
 				search_take_all(search, attributes ? GET_BY_ATTRIBUTES_ONLY : GET_BY_WORDS, values, query, where, tier);
 		}
 		if (plan->nobody)
 			return;
-		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, " & ");
-		values[1] = condition(keys, plan->words, plan->in_attributes, plan->nwords, true, " & ");
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false);
+		values[1] = condition(keys, plan->words, plan->in_attributes, plan->nwords, true, false);
 		if (values[0] == (Datum) 0)
 			search_take_all(search, GET_BY_ATTRIBUTES_ONLY, &values[1], query, where, tier);
 		else
@@ -663,12 +692,15 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	else if (where & IN_ATTRIBUTES)
 	{
 		for (int i = 0; i < plan->nwords; i++)
-			values[i] = search_parse_query(keys[plan->words[i]].query.data);
+		{
+			values[2 * i] = search_parse_query(keys[plan->words[i]].query.data);
+			values[2 * i + 1] = search_parse_query(keys[plan->words[i]].attributes_query.data);
+		}
 		search_take_all(search, GET_BY_ATTRIBUTE + plan->nwords - 1, values, query, where, tier);
 	}
 	else if (!plan->nobody)
 	{
-		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, " & ");
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false);
 		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
 	}
 }
@@ -743,6 +775,7 @@ take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, dou
 
 		memset(&keys[i], 0, sizeof(IndexKey));
 		initStringInfo(&keys[i].query);
+		initStringInfo(&keys[i].attributes_query);
 		for (int j = 0; j < word->nterms; j++)
 		{
 			if (word->terms[j].lexeme[0] != '<' && word->terms[j].lexeme[0] != '@')
@@ -849,7 +882,7 @@ walk_filtered(Taking *taking)
 		Oid			types[] = {INT8OID};
 		const char *kind = profiles_kinds[search->kind];
 
-		*plan = search_prepare(psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
+		*plan = search_prepare(search, psprintf("SELECT p.%1$s_id, %2$s, p.last_seen FROM (SELECT u.* FROM profiles.%1$ss u ORDER BY u.last_seen DESC LIMIT $1) p "
 								 "%3$s WHERE %4$s ORDER BY p.last_seen DESC", kind,
 								 attributes ? "s.search, s.attributes" : search_shown_columns(search->kind),
 								 attributes ? psprintf("JOIN profiles.%1$s_searched s ON s.key = p.%1$s_id", kind) : "",

@@ -52,6 +52,8 @@ typedef struct ProfilesRole
 extern Oid	profiles_extension_of(Oid function);
 extern Oid	profiles_owner(Oid function);
 extern Oid	profiles_relation_owner(Oid relation);
+extern ProfilesRole profiles_become(Oid role);
+extern void profiles_settle(void);
 extern ProfilesRole profiles_become_owner(Oid owner);
 extern ProfilesRole profiles_become_adder(Oid role);
 extern void profiles_become_caller(ProfilesRole caller);

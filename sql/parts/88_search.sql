@@ -77,11 +77,15 @@ COMMENT ON FUNCTION profiles._indexed_address(tsvector) IS 'Internal: how the fi
 
 CREATE FUNCTION profiles._indexed_words(vector tsvector) RETURNS tsvector
     AS 'MODULE_PATHNAME', 'people_indexed_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
-COMMENT ON FUNCTION profiles._indexed_words(tsvector) IS 'Internal: a person''s vector as the index of words has it: without the first address, words of the name behind a = alone, without positions.';
+COMMENT ON FUNCTION profiles._indexed_words(tsvector) IS 'Internal: a person''s vector as the index of words has it: without the first address, words of the name behind a = alone, with beginnings of the other words before a *, without positions.';
 
 CREATE FUNCTION profiles._dictionary_words(vector tsvector) RETURNS text[]
     AS 'MODULE_PATHNAME', 'people_dictionary_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION profiles._dictionary_words(tsvector) IS 'Internal: words of a person''s vector that typos are corrected to.';
+
+CREATE FUNCTION profiles._words_beginning(vector tsvector, beginning text) RETURNS text[]
+    AS 'MODULE_PATHNAME', 'people_words_beginning' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION profiles._words_beginning(tsvector, text) IS 'Internal: lexemes of a vector that begin so.';
 
 CREATE FUNCTION profiles._word_keys(word text) RETURNS integer[]
     AS 'MODULE_PATHNAME', 'people_word_keys' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
