@@ -146,6 +146,13 @@ typedef struct Candidate
 #define SH_DECLARE
 #include "lib/simplehash.h"
 
+/* How many met a query, as an index has counted: of words, and of attributes. */
+typedef struct LastCount
+{
+	Datum		query[2];
+	int64		people[2];
+} LastCount;
+
 /* What all alternatives of a search share. */
 typedef struct SearchTables
 {
@@ -154,6 +161,7 @@ typedef struct SearchTables
 	IndexRows  *vectors;		/* by key */
 	IndexRows  *newest;			/* profiles, newest first */
 	IndexRows  *addresses;		/* vectors by address */
+	LastCount	last_count;
 	bool		settled;		/* settings are those of statements */
 	bool		imported;		/* are there custom attributes? */
 	AttrNumber	key_column;		/* of profiles; 0: not looked up */

@@ -23,7 +23,7 @@
 
 PG_FUNCTION_INFO_V1(profiles_search_statistics_changed);
 
-#define BEGINNING_BYTES	(3 * 4 + 1)	/* three letters and a mark */
+#define BEGINNING_BYTES	(4 * 4 + 1)	/* four letters and a mark */
 
 typedef struct Word
 {

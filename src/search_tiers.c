@@ -91,7 +91,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 #define DEAR			100000	/* for what may not be meant */
 #define COST_POSTING	0.5		/* one who has a word, found in the index */
 #define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
-#define COST_COMBINED	0.1		/* one who has a word, where words are combined outside of the index */
+#define COST_COMBINED	0.15		/* one who has a word, where words are combined outside of the index */
 #define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
 #define COST_DATED		5		/* of that, to look up when */
 #define COST_WALKED		1.5
@@ -237,7 +237,8 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		{
 			add_alternative(key, &word->leaves[best], false);
 			key->people += least;
-			key->gathering += word->people[best] * COST_POSTING_EXACT + (least - word->people[best]) * COST_POSTING;
+			key->gathering += word->people[best] * COST_POSTING_EXACT +
+				cost_of_gathering(least - word->people[best], search_term_frequency(search, &word->leaves[best], true));
 		}
 	}
 	key->people += key->attributes + key->imported;
@@ -319,6 +320,7 @@ choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const C
 {
 	double		rows = total;
 	bool		used[QUERY_MAX_WORDS];
+	bool		side_used[2] = {0};
 
 	memcpy(used, implied, sizeof(used));
 	plan->sides = sides;
@@ -332,6 +334,7 @@ choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const C
 		plan->in_attributes[plan->nwords] = counted->in_attributes[i];
 		plan->words[plan->nwords++] = counted->words[i];
 		used[counted->words[i]] = true;
+		side_used[counted->in_attributes[i]] = true;
 		rows = counted->people;
 	}
 	while (plan->nwords < KEY_WORDS)
@@ -346,7 +349,8 @@ choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const C
 		{
 			bool		attribute = sides && keys[i].attributes > keys[i].people - keys[i].attributes - keys[i].imported;
 			double		people;
-			double		cost = cost_of_key(&keys[i], sides, attribute, &people);
+			double		cost = cost_of_key(&keys[i], sides, attribute, &people) +
+				(plan->nwords > 0 && sides && !side_used[attribute] ? people * COST_COMBINED : 0);
 			double		fewer = rows * Min(people / total, 1);
 			double		spared = (rows - fewer) * COST_FETCHED - cost;
 
@@ -362,6 +366,7 @@ choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const C
 		if (best < 0 || (plan->nwords > 0 && most <= 0))
 			break;
 		used[best] = true;
+		side_used[in_attributes] = true;
 		plan->in_attributes[plan->nwords] = in_attributes;
 		plan->words[plan->nwords++] = best;
 		plan->cost += costs;
@@ -451,11 +456,18 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	}
 }
 
-/* How far a walk may have to go; attributes don't depend on names. */
+/* How far a walk has to go, about. */
 static double
-walking(Search *search, const SearchQuery *query, double people, int where)
+walking(Search *search, double people)
 {
-	return search->max * search->people / Max(people, 0.001) * (query->nwords > 1 && !(where & IN_ATTRIBUTES) ? DOUBT : 1);
+	return search->max * search->people / Max(people, 0.001);
+}
+
+/* The same where how many there are has been guessed from words that are in one name or address. */
+static double
+walking_maybe(Search *search, const SearchQuery *query, double people, int where)
+{
+	return walking(search, people) * (query->nwords > 1 && !(where & IN_ATTRIBUTES) ? DOUBT : 1);
 }
 
 /* Those who have words in custom attributes. */
@@ -577,6 +589,7 @@ cost_of_counting(const IndexKey *keys, const IndexPlan *plan, Counted *counted)
 {
 	int			sides[2] = {0};
 	double		cost = 0;
+	double		least = -1;
 
 	memset(counted, 0, sizeof(Counted));
 	for (int i = 0; i < plan->nwords; i++)
@@ -589,11 +602,13 @@ cost_of_counting(const IndexKey *keys, const IndexPlan *plan, Counted *counted)
 		if (gathering > people * 2 * COST_POSTING_EXACT)
 			continue;
 		cost += gathering;
+		least = least < 0 ? gathering : Min(least, gathering);
 		counted->words[counted->nwords] = plan->words[i];
 		counted->in_attributes[counted->nwords++] = attribute;
 		sides[attribute]++;
 	}
-	return Max(sides[0], sides[1]) < 2 ? -1 : cost;
+	/* of the others as much is skipped as the one that the fewest have lets skip */
+	return Max(sides[0], sides[1]) < 2 ? -1 : Min(cost, 2 * least);
 }
 
 /*
@@ -605,6 +620,10 @@ count_words(Search *search, const IndexKey *keys, Counted *counted)
 {
 	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
 
+	LastCount  *last = &search->tables->last_count;
+
+	/* what is gathered has to fit into memory, or the count is too high */
+	search_settle(search);
 	counted->people = search->people;
 	for (int attributes = 0; rows != NULL && attributes < 2; attributes++)
 	{
@@ -613,7 +632,16 @@ count_words(Search *search, const IndexKey *keys, Counted *counted)
 
 		if (query == (Datum) 0)
 			continue;
-		people = rows_count(rows, psprintf("%s_search_%s_idx", profiles_kinds[search->kind], attributes ? "attributes" : "search"), query);
+		/* a tier may ask for the same as the one before */
+		if (last->query[attributes] == (Datum) 0 || !datumIsEqual(query, last->query[attributes], false, -1))
+		{
+			MemoryContext old = MemoryContextSwitchTo(search->context);
+
+			last->people[attributes] = rows_count(rows, psprintf("%s_search_%s_idx", profiles_kinds[search->kind], attributes ? "attributes" : "search"), query);
+			last->query[attributes] = datumCopy(query, false, -1);
+			MemoryContextSwitchTo(old);
+		}
+		people = last->people[attributes];
 		if (people < 0)
 			return false;
 		counted->people = Min(counted->people, people);
@@ -786,7 +814,7 @@ take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, dou
 			return false;
 	}
 	plan_index(search, query, keys, IN_TERMS, NULL, &plan, &countable);
-	if (plan.cost > Max(most, walking(search, query, plan.people, IN_TERMS) * COST_WALKED))
+	if (plan.cost > Max(most, walking_maybe(search, query, plan.people, IN_TERMS) * COST_WALKED))
 	{
 		*people = plan.people;
 		return false;
@@ -825,7 +853,8 @@ walk_all(Taking *taking)
 	/* without its index there is no walk */
 	if (rows == NULL)
 		return false;
-	rows_newest(rows);
+	if (taking->walked == 0)
+		rows_newest(rows);
 	while (search_goes_on(taking))
 	{
 		MemoryContext old = MemoryContextSwitchTo(taking->context);
@@ -895,40 +924,41 @@ walk_filtered(Taking *taking)
  * Newest first.  Returns whether it found enough, or has seen all; instead is how
  * many profiles take as long as the index, and exact and beginning how many are called
  * by the very words or what begins with them, about, or 0 if these have been found already.
- * It ends when enough are found that nobody can rank before, or enough of any rank after
+ * Once more for the same, it goes on.  It ends when enough are found that nobody can rank before, or enough of any rank after
  * as many as should have so many names among them.
  */
 static bool
-walk(Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact, double beginning)
+walk(Taking *taking, Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact, double beginning)
 {
-	Taking		taking;
 	bool		all = false;
 
-	search_begin_taking(&taking, search, query, where, tier);
-	taking.walk = true;
-	taking.before = search->nfound;
-	taking.most = (int) Min(Max(instead, WALK_LEAST), WALK_MOST);
-	taking.instead = search->filter == NULL ? instead : 0;
-	taking.least = WALK_LEAST;
-	taking.good = 1 << LEVEL_EXACT;
+	if (taking->context == NULL)
+	{
+		search_begin_taking(taking, search, query, where, tier);
+		taking->walk = true;
+		taking->before = search->nfound;
+	}
+	taking->most = (int) Min(taking->walked + Max(instead, WALK_LEAST), WALK_MOST);
+	taking->instead = search->filter == NULL ? instead : 0;
+	taking->least = WALK_LEAST;
+	taking->good = 1 << LEVEL_EXACT;
 	if (exact > 0)
-		taking.least = Max(taking.least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
+		taking->least = Max(taking->least, (int) Min(2 * search->max * search->people / exact, WALK_MOST));
 	else
-		taking.good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
+		taking->good |= 1 << LEVEL_PREFIX | 1 << LEVEL_JOINED | 1 << LEVEL_PHRASE;
 	if (beginning > 0)
-		taking.least = Max(taking.least, (int) Min(search->max * search->people / beginning, WALK_MOST));
+		taking->least = Max(taking->least, (int) Min(search->max * search->people / beginning, WALK_MOST));
 	if (tier != TIER_WORDS)
-		taking.good = ~0;
+		taking->good = ~0;
 	for (int i = 0; i < query->nwords; i++)
 	{
 		if (query->words[i].compound || query->words[i].address)
-			taking.good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_TYPED | 1 << LEVEL_ADDRESS;
+			taking->good |= 1 << LEVEL_HOST | 1 << LEVEL_LOCAL | 1 << LEVEL_TYPED | 1 << LEVEL_ADDRESS;
 	}
 	if (search->filter == NULL)
-		all = walk_all(&taking);
+		all = walk_all(taking);
 	else
-		walk_filtered(&taking);
-	MemoryContextDelete(taking.context);
+		walk_filtered(taking);
 	return search->nfound >= search->max || all;
 }
 
@@ -944,6 +974,7 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 	double		walk_rows;
 	double		walked;
 	Counted		counted;
+	Taking		taking = {0};
 	double		counting = -1;	/* what that costs; below 0: it is not done */
 	bool		walks;
 	bool		enough;
@@ -962,7 +993,7 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 			return;
 	}
 	plan_index(search, query, keys, where, NULL, &plan, &countable);
-	walk_rows = walking(search, query, plan.people * share, where);
+	walk_rows = walking_maybe(search, query, plan.people * share, where);
 	walked = where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
 	if (where & IN_ATTRIBUTES)
 		walked = search->tables->imported ? COST_WALKED_IMPORTED : COST_WALKED_VECTORS;
@@ -977,21 +1008,23 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 	{
 		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact, &beginning))
 			return;
-		if (search->filter == NULL && !(where & IN_TYPOS) && !plan.attributes_only)
+		if (search->filter == NULL && !plan.attributes_only && !plan.corrections_only)
 			counting = cost_of_counting(keys, &countable, &counted);
 		if (counting * 2 > plan.cost)
 			counting = -1;
 		walks = plan.cost > walk_rows * walked;
-		enough = walks && (counting < 0 || walk_rows * walked <= counting) &&
-			walk(search, query, where, tier, (counting < 0 ? plan.cost : counting) / walked, exact, beginning);
+		enough = walks && (counting < 0 || walk_rows * walked <= 2 * counting) &&
+			walk(&taking, search, query, where, tier, (counting < 0 ? plan.cost : 2 * counting) / walked, exact, beginning);
 		if (!enough && counting >= 0 && (walks || plan.sides < countable.sides || counted.nwords < plan.nwords) && count_words(search, keys, &counted))
 		{
 			plan_index(search, query, keys, where, &counted, &plan, &countable);
-			walk_rows = walking(search, query, plan.people, where);
+			walk_rows = walking(search, plan.people) - taking.walked;
 			elog(DEBUG1, "search: counted %.0f: index %.0f us, walk %.0f us", counted.people, plan.cost, walk_rows * walked);
 			walks = plan.cost > walk_rows * walked;
-			enough = walks && walk(search, query, where, tier, plan.cost / walked, exact, beginning);
+			enough = walks && walk(&taking, search, query, where, tier, plan.cost / walked, exact, beginning);
 		}
+		if (taking.context != NULL)
+			MemoryContextDelete(taking.context);
 		if (!enough)
 			take_by_index(search, query, keys, &plan, where, tier);
 		/* names that were seen long ago, if others only have the words in their address */

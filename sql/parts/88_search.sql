@@ -552,7 +552,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT u.lexeme COLLATE "C" AS word FROM unnest(i.attributes) u
                 UNION ALL
-                SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*' FROM unnest(i.attributes) u, generate_series(1, 3) AS n (n)) l
+                SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*' FROM unnest(i.attributes) u, generate_series(1, 4) AS n (n)) l
             GROUP BY l.word HAVING count(*) > 1
             ON CONFLICT (word) DO UPDATE SET imported = EXCLUDED.imported $query$,
             kind || '_search_stat', kind || '_search', kind || '_imported')
@@ -622,9 +622,12 @@ BEGIN
             -- who has several words that begin alike counts once
             UNION ALL
             SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 1, 0
-            FROM unnest(s.search) u, generate_series(1, 3) AS n (n) WHERE u.lexeme !~ '^[<@=]'
+            FROM unnest(s.search) u, generate_series(1, 4) AS n (n) WHERE u.lexeme !~ '^[<@=]'
             UNION ALL
-            SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 0, 1 FROM unnest(s.attributes) u, generate_series(1, 3) AS n (n)) l
+            SELECT DISTINCT left(u.lexeme, 5) COLLATE "C" || '*', 1, 0
+            FROM unnest(s.search) u WHERE u.lexeme ~ '^=.{4}' AND right(u.lexeme, 1) <> '*'
+            UNION ALL
+            SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 0, 1 FROM unnest(s.attributes) u, generate_series(1, 4) AS n (n)) l
         GROUP BY l.word HAVING count(*) > 1
         UNION ALL SELECT '', $2, 0, 0 $query$, kind || '_search_stat', kind || '_search')
     USING share, people;
