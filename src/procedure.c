@@ -42,6 +42,9 @@ PG_FUNCTION_INFO_V1(profiles_lock_tables);
 
 const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
 
+/* Does this session run upkeep of a kind, so that nobody else writes its profiles? */
+bool		profiles_upkeep_runs[PROFILES_KINDS];
+
 static void
 set_tag(LOCKTAG *tag, Oid extension, int kind, ProfilesLock lock)
 {
@@ -206,10 +209,12 @@ run_kind(Run *run, int kind)
 		/* writers who merge at once are done soon, and take turns with us */
 		direct = profiles_lock(run->extension, kind, PROFILES_DIRECT_LOCK, ExclusiveLock,
 							   session, true);
+		profiles_upkeep_runs[kind] = true;
 		run_steps(run, kind);
 	}
 	PG_FINALLY();
 	{
+		profiles_upkeep_runs[kind] = false;
 		if (session)
 		{
 			if (direct)

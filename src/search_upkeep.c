@@ -161,7 +161,7 @@ is_restore(void)
 
 /* Calls one of the functions that bring search up to date, for some keys at a time. */
 static void
-update_keys(const char *call, int kind, const NotedKeys *keys, bool any_gone)
+update_keys(const char *call, int kind, const NotedKeys *keys, bool flag)
 {
 	const int	batch = 50000;
 
@@ -169,7 +169,7 @@ update_keys(const char *call, int kind, const NotedKeys *keys, bool any_gone)
 	{
 		ArrayType  *array = construct_array(keys->keys + from, Min(batch, keys->n - from), TEXTOID, -1, false, TYPALIGN_INT);
 		Oid			types[] = {TEXTOID, TEXTARRAYOID, BOOLOID};
-		Datum		values[] = {CStringGetTextDatum(profiles_kinds[kind]), PointerGetDatum(array), BoolGetDatum(any_gone)};
+		Datum		values[] = {CStringGetTextDatum(profiles_kinds[kind]), PointerGetDatum(array), BoolGetDatum(flag)};
 
 		if (SPI_execute_with_args(call, lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not update what is searched");
@@ -187,7 +187,7 @@ update_now(int kind, const Noted *todo)
 	(void) set_config_option("gin_pending_list_limit", many ? "65536" : "1024", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	update_keys("SELECT profiles._search_update($1, $2, $3)", kind, &todo->people, todo->any_gone);
-	update_keys("SELECT profiles._search_attributes($1, $2)", kind, &todo->attributes, false);
+	update_keys("SELECT profiles._search_attributes($1, $2, $3)", kind, &todo->attributes, profiles_upkeep_runs[kind]);
 	if (many && SPI_execute(psprintf("SELECT profiles._order_search('%s')", profiles_kinds[kind]), false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not put the indexes of search in order");
 	AtEOXact_GUC(true, settings);

@@ -40,6 +40,7 @@ extern void profiles_unlock(Oid extension, int kind, ProfilesLock lock,
 
 /* search_upkeep.c */
 extern bool profiles_search_is_put_off;
+extern bool profiles_upkeep_runs[PROFILES_KINDS];
 
 /* rights.c: whose rights code runs with */
 typedef struct ProfilesRole

@@ -611,8 +611,9 @@ COMMENT ON FUNCTION profiles._rebuild_advance(text) IS 'Internal: the next part 
 
 -- What rebuild and refresh have in common: the parts of a rebuild that has
 -- begun, then marks, then pending rows. A full batch means that there may be
--- more; what writers add meanwhile is for the next refresh.
-CREATE FUNCTION profiles._upkeep_step(kind text) RETURNS boolean
+-- more; what writers add meanwhile is for the next refresh. unmarked: there are no
+-- marks, it was looked.
+CREATE FUNCTION profiles._upkeep_step(kind text, unmarked boolean DEFAULT false) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -627,7 +628,7 @@ BEGIN
         PERFORM profiles._rebuild_advance(kind);
         RETURN true;
     END IF;
-    n := profiles._recompute_marked(kind, marks);
+    n := CASE WHEN unmarked THEN 0 ELSE profiles._recompute_marked(kind, marks) END;
     IF n < marks THEN
         n := profiles._merge_pending(kind, rows);
         IF n < rows AND NOT profiles._catch_up_search(kind) THEN
@@ -642,7 +643,7 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION profiles._upkeep_step(text) IS 'Internal: one step that rebuild and refresh have in common.';
+COMMENT ON FUNCTION profiles._upkeep_step(text, boolean) IS 'Internal: one step that rebuild and refresh have in common.';
 
 CREATE FUNCTION profiles._rebuild_step(kind text, first boolean, since timestamptz) RETURNS boolean
     LANGUAGE plpgsql
@@ -717,7 +718,7 @@ BEGIN
         -- own. What was noted is to be committed first, what takes long is to be seen.
         IF NOT noted AND since IS NULL AND NOT profiles._has_marks(kind)
            AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE NOT p.folded AND p.kind = _refresh_step.kind) THEN
-            RETURN profiles._upkeep_step(kind);
+            RETURN profiles._upkeep_step(kind, true);
         END IF;
     END IF;
     RETURN true;

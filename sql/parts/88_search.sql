@@ -333,8 +333,9 @@ END
 $$;
 COMMENT ON FUNCTION profiles._search_update(text, text[], boolean) IS 'Internal: brings search up to date with users or accounts, for some keys or (NULL) for all that differ. any_gone: keys may be among them that have no profile any more.';
 
--- The same for people who are called as before.
-CREATE FUNCTION profiles._search_attributes(kind text, keys text[]) RETURNS void
+-- The same for people who are called as before. Who keeps all others who write the
+-- profiles away, and has written those of the keys, need not lock what is searched.
+CREATE FUNCTION profiles._search_attributes(kind text, keys text[], alone boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     -- by key, whatever is set for the statement whose trigger calls this
@@ -344,7 +345,9 @@ CREATE FUNCTION profiles._search_attributes(kind text, keys text[]) RETURNS void
     SET enable_seqscan = off
 AS $$
 BEGIN
-    PERFORM profiles._lock_searched(kind, keys);
+    IF NOT alone THEN
+        PERFORM profiles._lock_searched(kind, keys);
+    END IF;
     EXECUTE format($query$
         UPDATE profiles.%1$I s SET attributes = n.attributes
         FROM (SELECT p.%2$I AS key, %3$s AS attributes FROM profiles.%4$I p WHERE p.%2$I = ANY ($1) OFFSET 0) n
@@ -353,7 +356,7 @@ BEGIN
     USING keys;
 END
 $$;
-COMMENT ON FUNCTION profiles._search_attributes(text, text[]) IS 'Internal: brings what is searched of some users or accounts up to date with their attributes.';
+COMMENT ON FUNCTION profiles._search_attributes(text, text[], boolean) IS 'Internal: brings what is searched of some users or accounts up to date with their attributes. alone: nobody else does for these keys.';
 
 -- A writer who merges leaves search to the next refresh.
 CREATE FUNCTION profiles._put_off_search(kind text, keys text[], people boolean) RETURNS void
@@ -391,7 +394,7 @@ BEGIN
         PERFORM profiles._search_update(kind, people, false);
     END IF;
     IF attributes IS NOT NULL THEN
-        PERFORM profiles._search_attributes(kind, attributes);
+        PERFORM profiles._search_attributes(kind, attributes, false);
     END IF;
     RETURN people IS NOT NULL OR attributes IS NOT NULL;
 END
