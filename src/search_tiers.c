@@ -91,6 +91,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 #define DEAR			100000	/* for what may not be meant */
 #define COST_POSTING	0.5		/* one who has a word, found in the index */
 #define COST_POSTING_EXACT	0.05	/* the very word, which the index need not gather */
+#define JOINED_NAMES	0.2		/* of those who are called so */
 #define COST_COMBINED	0.15		/* one who has a word, where words are combined outside of the index */
 #define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
 #define COST_DATED		5		/* of that, to look up when */
@@ -99,6 +100,7 @@ rarest_leaf(Search *search, const QueryWord *word, double *frequency)
 #define COST_WALKED_VECTORS	9
 #define COST_WALKED_IMPORTED	20
 #define COST_IMPORTED	12		/* who has a word in custom attributes: to find, and to look at */
+#define PATIENCE		3		/* so much longer a walk is expected to take that gives way to counting */
 #define DOUBT			2		/* so much longer a walk may be, since words depend on each other */
 
 /* What of a word goes into the index, and how many people that brings, about. */
@@ -114,6 +116,7 @@ typedef struct IndexKey
 	double		imported;		/* of these, in custom attributes */
 	double		gathering;		/* what it costs to have the index gather them */
 	double		gathering_attributes;	/* of that, those in attributes */
+	double		gathering_longer;	/* of that, longer words of people */
 } IndexKey;
 
 /* Of those who have a word or one that begins so, who have the very word need not be gathered. */
@@ -171,12 +174,26 @@ add_alternative(IndexKey *key, const Term *term, bool exact)
 	people_append_term(&key->attributes_query, &copy);
 }
 
+/* How many have longer words that begin as a term does and that nobody else has: in addresses names become one word. */
+static double
+longer_words(Search *search, const Term *term)
+{
+	Term		name = *term;
+
+	if (!term->prefix || strchr("<=@", term->lexeme[0]) != NULL || begins_indexed(term))
+		return 0;
+	name.lexeme = psprintf("=%.*s", term->len, term->lexeme);
+	name.len = term->len + 1;
+	return search_term_frequency(search, &name, true) * JOINED_NAMES;
+}
+
 static void
 make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 {
 	double		frequency = 0;
 	double		exact = 0;
 	double		exact_attributes = 0;
+	double		longer = 0;
 	const Term *leaf;
 
 	memset(key, 0, sizeof(IndexKey));
@@ -198,6 +215,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		add_alternative(key, &word->terms[i], false);
 		/* whose address begins with a word mostly has it as a word as well */
 		key->people = word->compound ? key->people + frequencies.people : Max(key->people, frequencies.people);
+		longer += longer_words(search, &word->terms[i]);
 		exact += begins_indexed(&word->terms[i]) ? frequencies.people : very.people;
 		exact_attributes += very.attributes;
 		if (where & IN_ATTRIBUTES)
@@ -213,7 +231,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		key->only_address = false;
 		key->people += frequency;
 	}
-	key->gathering = cost_of_gathering(key->people, exact);
+	key->gathering = cost_of_gathering(key->people, exact) + longer * COST_POSTING;
 	if (where & IN_TYPOS)
 	{
 		/* the leaf that the fewest have, in whatever spelling */
@@ -242,6 +260,7 @@ make_index_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		}
 	}
 	key->people += key->attributes + key->imported;
+	key->gathering_longer = Max(key->gathering - key->people * COST_POSTING_EXACT, 0);
 	key->gathering_attributes = cost_of_gathering(key->attributes, exact_attributes);
 	key->gathering += key->gathering_attributes;
 }
@@ -276,6 +295,7 @@ typedef struct Counted
 	bool		in_attributes[KEY_WORDS];
 	int			nwords;
 	double		people;
+	double		cost;			/* to have the index find them again */
 } Counted;
 
 /* Whoever has "james" has "ja", and need not be looked for twice. */
@@ -298,25 +318,42 @@ is_implied(const SearchQuery *query, int word)
 	return false;
 }
 
-/* What one more word costs that goes into the index, and how many it brings, alone. */
+/* Can the index read who has a word in order, without gathering much? */
+static bool
+is_read_in_order(double gathering, double people)
+{
+	return gathering <= people * 4 * COST_POSTING_EXACT;
+}
+
+/*
+ * What one more word costs that goes into the index, and how many it brings, alone; so
+ * many meet the words that are there on its side already, or (below 0) there are none.
+ */
 static double
-cost_of_key(const IndexKey *key, bool sides, bool in_attributes, double *people)
+cost_of_key(const IndexKey *key, int where, bool sides, bool in_attributes, double rows, double *people)
 {
 	double		other = key->people - key->attributes - key->imported;
+	double		gathering = in_attributes ? key->gathering_attributes : key->gathering - key->gathering_attributes;
+	double		cost;
 
-	*people = key->people;
-	if (!sides)
-		return key->gathering + (key->attributes > 0 ? key->people * COST_COMBINED : 0);
-	/* whoever has it elsewhere comes on top */
+	/* two indexes know it */
+	if (where & IN_ATTRIBUTES && !sides)
+	{
+		*people = key->people;
+		return key->gathering + key->people * COST_COMBINED;
+	}
 	*people = in_attributes ? key->attributes : other;
-	if (in_attributes)
-		return key->gathering_attributes + other * (COST_FETCHED + COST_POSTING);
-	return key->gathering - key->gathering_attributes + key->attributes * (COST_FETCHED + COST_POSTING);
+	/* whoever does not meet the words before is skipped */
+	cost = rows < 0 ? gathering : Min(gathering, rows * 2 * COST_POSTING_EXACT + (in_attributes ? 0 : key->gathering_longer));
+	/* whoever has it elsewhere comes on top */
+	if (sides)
+		cost += (in_attributes ? other : key->attributes) * (COST_FETCHED + COST_POSTING);
+	return cost;
 }
 
 /* Chooses words for the index, one after the other, as long as one spares more rows than it costs. */
 static void
-choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const Counted *counted, const bool *implied, double total, IndexPlan *plan)
+choose_words(const SearchQuery *query, const IndexKey *keys, int where, bool sides, const Counted *counted, const bool *implied, double total, IndexPlan *plan)
 {
 	double		rows = total;
 	bool		used[QUERY_MAX_WORDS];
@@ -325,12 +362,13 @@ choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const C
 	memcpy(used, implied, sizeof(used));
 	plan->sides = sides;
 	plan->nwords = 0;
-	plan->cost = 0;
+	plan->cost = counted == NULL ? 0 : counted->cost;
 	for (int i = 0; counted != NULL && i < counted->nwords; i++)
 	{
-		double		people;
+		const IndexKey *key = &keys[counted->words[i]];
 
-		plan->cost += cost_of_key(&keys[counted->words[i]], sides, counted->in_attributes[i], &people);
+		if (sides)
+			plan->cost += (counted->in_attributes[i] ? key->people - key->attributes - key->imported : key->attributes) * (COST_FETCHED + COST_POSTING);
 		plan->in_attributes[plan->nwords] = counted->in_attributes[i];
 		plan->words[plan->nwords++] = counted->words[i];
 		used[counted->words[i]] = true;
@@ -349,8 +387,8 @@ choose_words(const SearchQuery *query, const IndexKey *keys, bool sides, const C
 		{
 			bool		attribute = sides && keys[i].attributes > keys[i].people - keys[i].attributes - keys[i].imported;
 			double		people;
-			double		cost = cost_of_key(&keys[i], sides, attribute, &people) +
-				(plan->nwords > 0 && sides && !side_used[attribute] ? people * COST_COMBINED : 0);
+			double		cost = cost_of_key(&keys[i], where, sides, attribute, side_used[attribute] ? rows : -1, &people) +
+				(plan->nwords > 0 && !side_used[attribute] ? people * COST_COMBINED : 0);
 			double		fewer = rows * Min(people / total, 1);
 			double		spared = (rows - fewer) * COST_FETCHED - cost;
 
@@ -399,11 +437,11 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	}
 	if (counted != NULL)
 		plan->people = Min(plan->people, counted->people);
-	choose_words(query, keys, false, counted != NULL && !(where & IN_ATTRIBUTES) ? counted : NULL, implied, total, plan);
+	choose_words(query, keys, where, false, counted != NULL && !(where & IN_ATTRIBUTES) ? counted : NULL, implied, total, plan);
 	*countable = *plan;
 	if (where & IN_ATTRIBUTES)
 	{
-		choose_words(query, keys, true, counted, implied, total, countable);
+		choose_words(query, keys, where, true, counted, implied, total, countable);
 		if (query->nwords > 1 && countable->cost < plan->cost)
 			*plan = *countable;
 	}
@@ -599,7 +637,7 @@ cost_of_counting(const IndexKey *keys, const IndexPlan *plan, Counted *counted)
 		double		gathering = attribute ? key->gathering_attributes : key->gathering - key->gathering_attributes;
 		double		people = attribute ? key->attributes : key->people - key->attributes - key->imported;
 
-		if (gathering > people * 2 * COST_POSTING_EXACT)
+		if (!is_read_in_order(gathering, people))
 			continue;
 		cost += gathering;
 		least = least < 0 ? gathering : Min(least, gathering);
@@ -608,7 +646,8 @@ cost_of_counting(const IndexKey *keys, const IndexPlan *plan, Counted *counted)
 		sides[attribute]++;
 	}
 	/* of the others as much is skipped as the one that the fewest have lets skip */
-	return Max(sides[0], sides[1]) < 2 ? -1 : Min(cost, 2 * least);
+	counted->cost = Min(cost, 2 * least);
+	return Max(sides[0], sides[1]) < 2 ? -1 : counted->cost;
 }
 
 /*
@@ -928,7 +967,7 @@ walk_filtered(Taking *taking)
  * as many as should have so many names among them.
  */
 static bool
-walk(Taking *taking, Search *search, const SearchQuery *query, int where, Tier tier, double instead, double exact, double beginning)
+walk(Taking *taking, Search *search, const SearchQuery *query, int where, Tier tier, double instead, bool known, double exact, double beginning)
 {
 	bool		all = false;
 
@@ -939,7 +978,7 @@ walk(Taking *taking, Search *search, const SearchQuery *query, int where, Tier t
 		taking->before = search->nfound;
 	}
 	taking->most = (int) Min(taking->walked + Max(instead, WALK_LEAST), WALK_MOST);
-	taking->instead = search->filter == NULL ? instead : 0;
+	taking->instead = search->filter == NULL && !known ? instead : 0;
 	taking->least = WALK_LEAST;
 	taking->good = 1 << LEVEL_EXACT;
 	if (exact > 0)
@@ -1008,20 +1047,20 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 	{
 		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact, &beginning))
 			return;
-		if (search->filter == NULL && !plan.attributes_only && !plan.corrections_only)
+		if (search->filter == NULL && !plan.attributes_only)
 			counting = cost_of_counting(keys, &countable, &counted);
 		if (counting * 2 > plan.cost)
 			counting = -1;
 		walks = plan.cost > walk_rows * walked;
-		enough = walks && (counting < 0 || walk_rows * walked <= 2 * counting) &&
-			walk(&taking, search, query, where, tier, (counting < 0 ? plan.cost : 2 * counting) / walked, exact, beginning);
+		enough = walks && (counting < 0 || walk_rows * walked <= PATIENCE * counting) &&
+			walk(&taking, search, query, where, tier, (counting < 0 ? plan.cost : PATIENCE * counting) / walked, false, exact, beginning);
 		if (!enough && counting >= 0 && (walks || plan.sides < countable.sides || counted.nwords < plan.nwords) && count_words(search, keys, &counted))
 		{
 			plan_index(search, query, keys, where, &counted, &plan, &countable);
 			walk_rows = walking(search, plan.people) - taking.walked;
 			elog(DEBUG1, "search: counted %.0f: index %.0f us, walk %.0f us", counted.people, plan.cost, walk_rows * walked);
 			walks = plan.cost > walk_rows * walked;
-			enough = walks && walk(&taking, search, query, where, tier, plan.cost / walked, exact, beginning);
+			enough = walks && walk(&taking, search, query, where, tier, plan.cost / walked, true, exact, beginning);
 		}
 		if (taking.context != NULL)
 			MemoryContextDelete(taking.context);
