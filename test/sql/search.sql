@@ -368,6 +368,20 @@ CALL srch.lie(4);
 SELECT * FROM srch.lost;
 CALL srch.lie(5);
 SELECT * FROM srch.lost;
+-- a typo beside a custom attribute, whatever is taken to be rare
+CREATE VIEW srch.mistyped AS
+SELECT q.query, (SELECT count(*) FROM profiles.search_users(q.query, 30) f JOIN profiles.users u USING (user_id) WHERE u.user_name ILIKE q.name AND u.tier ILIKE q.tier) AS found,
+       (SELECT count(*) FROM profiles.search_users(q.query, 30)) AS all_found,
+       (SELECT least(30, count(*)) FROM profiles.users u WHERE u.user_name ILIKE q.name AND u.tier ILIKE q.tier) AS wanted
+FROM (VALUES ('jmaes gold', 'james%', 'gold'), ('silver smiht', '%smith%', 'silver'), ('silver novka', '%novak%', 'silver')) AS q (query, name, tier);
+SELECT * FROM srch.mistyped;
+UPDATE profiles.user_search_stat SET people = 1, attributes = 1, imported = 100000 WHERE word <> '';
+SELECT profiles._search_statistics_changed('user');
+SELECT * FROM srch.mistyped;
+UPDATE profiles.user_search_stat SET people = 300000, attributes = 0, imported = 1 WHERE word <> '';
+SELECT profiles._search_statistics_changed('user');
+SELECT * FROM srch.mistyped;
+DROP VIEW srch.mistyped;
 -- in those who pass a filter
 SELECT q.query FROM srch.query q, LATERAL (SELECT count(*) AS n FROM profiles.search_users(q.query, 30, 'n % 5 = 0') s WHERE s.matched NOT LIKE '%like %') found,
     LATERAL (SELECT count(*) AS n FROM srch.plain(q.query, true) p JOIN srch.tiers t ON t.uid = p.user_id WHERE t.n % 5 = 0) wanted
