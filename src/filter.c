@@ -423,6 +423,7 @@ typedef struct Expansion
 	List	   *inside;			/* names of segments that are being expanded */
 	int			count;			/* of references so far */
 	bool		marked;			/* leave marks? */
+	bool		strict;			/* is NULL not the same as false here? */
 	const char *text;			/* what was typed, while the node is part of it */
 } Expansion;
 
@@ -548,11 +549,21 @@ expand(Node *node, void *context)
 	const char *given;
 	ListCell   *lc;
 	Node	   *filter;
+	bool		strict;
 
 	if (node == NULL)
 		return NULL;
 	if (!IsA(node, FuncExpr) || call->funcid != expansion->function)
-		return expression_tree_mutator(node, expand, context);
+	{
+		Node	   *result;
+
+		strict = expansion->strict;
+		if (!IsA(node, List) && !(IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop != NOT_EXPR))
+			expansion->strict = true;
+		result = expression_tree_mutator(node, expand, context);
+		expansion->strict = strict;
+		return result;
+	}
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
 	/* segments that refer twice to the next one would double it each time */
@@ -570,11 +581,24 @@ expand(Node *node, void *context)
 					 segment_position(expansion, call)));
 	filter = referenced_filter(expansion, call, name);
 	given = expansion->text;
+	strict = expansion->strict;
 	expansion->text = NULL;
+	expansion->strict = false;
 	expansion->inside = lcons(name, expansion->inside);
 	filter = expand(filter, expansion);
 	expansion->inside = list_delete_first(expansion->inside);
 	expansion->text = given;
+	expansion->strict = strict;
+	/* who is not in a segment is so, too, if its filter is NULL; elsewhere indexes are to be used */
+	if (strict)
+	{
+		BooleanTest *test = makeNode(BooleanTest);
+
+		test->arg = (Expr *) filter;
+		test->booltesttype = IS_TRUE;
+		test->location = -1;
+		filter = (Node *) test;
+	}
 	if (expansion->marked)
 	{
 		CaseWhen   *when = makeNode(CaseWhen);
@@ -607,6 +631,7 @@ profiles_expand_segments(Node *filter, Oid relation, const char *text, const cha
 	expansion.inside = inside == NULL ? NIL : list_make1(pstrdup(inside));
 	expansion.count = 0;
 	expansion.marked = marked;
+	expansion.strict = false;
 	expansion.text = text;
 	return expand(filter, &expansion);
 }

@@ -49,7 +49,7 @@ PG_FUNCTION_INFO_V1(profiles_load_import);
 PG_FUNCTION_INFO_V1(profiles_import_diff);
 PG_FUNCTION_INFO_V1(profiles_read_counts);
 
-#define ATTRIBUTE_PREFIX	"attribute "
+#define ATTRIBUTE_PREFIX	"attr "
 
 /* ---------- types ---------- */
 
@@ -587,7 +587,7 @@ typedef struct DiffSlot
 typedef struct Diff
 {
 	TupleDesc	desc;			/* key and attributes */
-	TupleDesc	result_desc;	/* place, key and attributes */
+	TupleDesc	result_desc;	/* its row, key and attributes */
 	Tuplestorestate *result;
 
 	/* what is there, of one part */
@@ -919,7 +919,7 @@ compare_parts(Diff *diff)
 
 /*
  * _import_diff(import_view regclass, on_duplicate text, lower_keys boolean, blocked text[], import_table regclass)
- *		-> rows (place tid, key text, attributes)
+ *		-> rows (its row tid, key text, attributes)
  */
 Datum
 profiles_import_diff(PG_FUNCTION_ARGS)

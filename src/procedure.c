@@ -140,6 +140,8 @@ run_step_again(Run *run, int kind, bool first)
 			error = CopyErrorData();
 			FlushErrorState();
 			RollbackAndReleaseCurrentSubTransaction();
+			if (error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED && error->hint == NULL)
+				error->hint = "If a value is too long for an index: profiles.unindex_profiles() removes one that profiles.index_profiles() has made.";
 			if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED || attempt == STEP_ATTEMPTS)
 				ReThrowError(error);
 			FreeErrorData(error);

@@ -281,7 +281,7 @@ BEGIN ATOMIC
     UNION ALL SELECT 'source_key', source_key::text
     UNION ALL SELECT 'filter', filter WHERE btrim(filter, E' \n\t\r') <> ''
     UNION ALL SELECT 'order_by', order_by WHERE order_by IS NOT NULL
-    UNION ALL SELECT 'attribute ' || c.attribute, c.source_column FROM profiles._chosen_columns(source, source_key, attributes) c;
+    UNION ALL SELECT 'attr ' || c.attribute, c.source_column FROM profiles._chosen_columns(source, source_key, attributes) c;
 END;
 COMMENT ON FUNCTION profiles._add_attributes_entries(text, regclass, name, text, jsonb, text, interval, text, text) IS 'Internal: what a call of add_attributes says is to be read.';
 
@@ -477,10 +477,10 @@ BEGIN
         ELSE
             PERFORM profiles._make_key(import.id);
             EXECUTE format(
-                'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff(%5$L, $1, $2, $3, %1$L) AS d (place tid, %2$s)), '
-                'gone AS (DELETE FROM %1$s t USING diff d WHERE t.ctid = d.place AND d.key IS NULL RETURNING 1), '
-                'changed AS (UPDATE %1$s t SET %3$s FROM diff d WHERE t.ctid = d.place AND d.key IS NOT NULL RETURNING 1), '
-                'added AS (INSERT INTO %1$s SELECT d.key, %4$s FROM diff d WHERE d.place IS NULL ORDER BY d.key RETURNING 1) '
+                'WITH diff AS MATERIALIZED (SELECT * FROM profiles._import_diff(%5$L, $1, $2, $3, %1$L) AS d ("its row" tid, %2$s)), '
+                'gone AS (DELETE FROM %1$s t USING diff d WHERE t.ctid = d."its row" AND d.key IS NULL RETURNING 1), '
+                'changed AS (UPDATE %1$s t SET %3$s FROM diff d WHERE t.ctid = d."its row" AND d.key IS NOT NULL RETURNING 1), '
+                'added AS (INSERT INTO %1$s SELECT d.key, %4$s FROM diff d WHERE d."its row" IS NULL ORDER BY d.key RETURNING 1) '
                 'SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM changed), (SELECT count(*) FROM added)',
                 profiles._import_table(import.id),
                 (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum) FROM pg_attribute a

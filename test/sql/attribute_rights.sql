@@ -165,7 +165,7 @@ SELECT 'profiles.import_' || id AS view FROM profiles.import_config WHERE source
 SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = :'view'::regclass;
 SET ROLE profiles_adder;
 CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO :view DO INSTEAD
-    SELECT 'shop.stolen'::text AS source, 'what'::text AS source_key, 'what'::text AS "attribute honest";
+    SELECT 'shop.stolen'::text AS source, 'what'::text AS source_key, 'what'::text AS "attr honest";
 RESET ROLE;
 CALL profiles.sync('loader.honest');
 SELECT status, last_error FROM profiles.custom_attributes WHERE source = 'loader.honest' LIMIT 1;

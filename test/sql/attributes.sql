@@ -498,6 +498,17 @@ BEGIN ISOLATION LEVEL REPEATABLE READ;
 CALL profiles.sync('attr.crm');
 ROLLBACK;
 
+-- names that statements of our own might stumble over, and the longest; each synced twice, and found
+CREATE TABLE attr.named AS SELECT * FROM (SELECT user_id FROM profiles.users ORDER BY user_id LIMIT 3) u,
+    (VALUES ('Oddplace', 'Oddp', 'Oddt', 'Oddd', 'Oddkind', 'Oddlong')) AS v (place, p, t, d, kind, long);
+SELECT profiles.add_attributes('user', 'attr.named', 'user_id', 'user_id', jsonb_build_object('place', NULL, 'p', NULL, 't', NULL, 'd', NULL, 'kind', NULL, 'long', repeat('m', 56)));
+CALL profiles.sync('attr.named');
+UPDATE attr.named SET place = place || 's', long = long || 's';
+CALL profiles.sync('attr.named');
+SELECT inserted, updated, message FROM profiles.sync_runs WHERE source = 'attr.named' ORDER BY started_at;
+SELECT q, count(*), min(s.matched) FROM unnest(ARRAY['oddplaces', 'oddp', 'oddt', 'oddd', 'oddkind', 'oddlongs']) q, profiles.search_users(q) s GROUP BY q ORDER BY q;
+SELECT profiles.drop_attributes('user', 'attr.named');
+
 DROP OWNED BY profiles_reporting;
 DROP ROLE profiles_reporting;
 DROP VIEW attr.report, attr.ours;

@@ -52,6 +52,13 @@ SELECT profiles._filter('user', 'in_segment(''both'') OR user_id = ''u1''');
 INSERT INTO seg.events VALUES ('2026-03-01Z', 'u500', NULL, NULL, 'DE', 'p1');
 CALL profiles.refresh();
 SELECT seg.differ('german', 'last_seen_country = ''DE''') AS german, count(*) FROM profiles.segment_german WHERE user_id = 'u500';
+-- whose filter is NULL is not in a segment, and so in what is not in it
+SELECT profiles.create_segment('rest', 'NOT in_segment(''spenders'')'), profiles.create_segment('unspent', 'spent IS NULL AND (user_id = ''-'' OR NOT (in_segment(''both'') OR in_segment(''rest'') IS NULL))');
+SELECT seg.differ('rest', '(spent > 100 AND vip) IS NOT TRUE') AS rest, seg.differ('unspent', 'spent IS NULL') AS unspent,
+       (SELECT count(*) FROM profiles.segment_members('unspent')) > 0 AS any_unspent,
+       (SELECT count(*) FROM profiles.segment_members('rest')) + (SELECT count(*) FROM profiles.segment_members('spenders')) = (SELECT count(*) FROM profiles.users) AS everybody;
+SELECT segment, filter FROM profiles.segments WHERE segment IN ('rest', 'unspent') ORDER BY segment;
+SELECT profiles.drop_segment('unspent'), profiles.drop_segment('rest');
 
 -- comments, and an index still serves
 SELECT obj_description('profiles.segment_german'::regclass), obj_description('profiles.segment_pro'::regclass);
