@@ -212,11 +212,11 @@ SELECT profiles.add_attributes('user', 'lab.ranks', 'id', 'user_id', '{"rank": "
 SELECT c.relname AS view FROM pg_class c
 WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'v' AND pg_get_viewdef(c.oid) LIKE '%lab.ranks%' \gset
 CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO profiles.:view DO INSTEAD
-    SELECT 'lab.ranks'::text AS source, 'id'::text AS source_key, NULL::text AS order_by, 'rank'::text AS "attribute rank";
+    SELECT 'lab.ranks'::text AS source, 'id'::text AS source_key, NULL::text AS order_by, 'rank'::text AS "attr rank";
 CALL profiles.sync('lab.ranks');
 -- columns without a name
 CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO profiles.:view DO INSTEAD
-    SELECT 'lab.ranks'::text AS source, 'id'::text AS source_key, NULL::text AS order_by, 'rank'::text AS "attribute rank" FROM lab.ranks ORDER BY at;
+    SELECT 'lab.ranks'::text AS source, 'id'::text AS source_key, NULL::text AS order_by, 'rank'::text AS "attr rank" FROM lab.ranks ORDER BY at;
 CALL profiles.sync('lab.ranks');
 SELECT profiles.drop_attributes('user', 'lab.ranks');
 -- what anybody may call is safe on any relation
