@@ -51,6 +51,7 @@ OBJS = \
 	src/session.o \
 	src/search.o \
 	src/search_candidates.o \
+	src/search_plan.o \
 	src/search_rows.o \
 	src/search_score.o \
 	src/search_statistics.o \

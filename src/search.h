@@ -242,9 +242,11 @@ extern void search_fetch_rows(Search *search, Candidate **candidates, int n);
 extern Candidate **search_list_candidates(Search *search, int *n);
 extern void search_apply_filter(Search *search);
 
-/* search_tiers.c: tiers, by index or by a walk */
+/* search_plan.c: how many have a term, and it as the index has it */
 extern double search_term_frequency(Search *search, const Term *term, bool exact);
 extern void search_append_indexed(StringInfo s, const Term *term);
+
+/* search_tiers.c: tiers, by index or by a walk */
 extern Datum search_parse_query(const char *text);
 extern void search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, Effort effort);
 extern bool search_date_by_walk(Search *search, uint64 score, int nundated);
