@@ -506,17 +506,15 @@ BEGIN
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS class
         FROM pg_class c
-        LEFT JOIN profiles.segment_config s ON c.oid = to_regclass(profiles._segment_view(s.segment))
-        WHERE s.segment IS NOT NULL
-           OR c.oid IN (SELECT to_regclass(profiles._source_view(id)) FROM profiles.source_config)
-           OR c.oid IN (SELECT to_regclass(n) FROM profiles.import_config i, unnest(ARRAY[profiles._import_view(i.id), profiles._import_table(i.id)]) AS n)
-           OR c.oid IN (SELECT to_regclass(profiles._events_view(id)) FROM profiles.source_config)
+        -- by name: restored without data they are there, but the configuration is not
+        WHERE (c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'v' AND c.relname ~ '^segment_')
+           OR (c.relnamespace = 'profiles'::regnamespace AND c.relkind IN ('v', 'r') AND c.relname ~ '^(source|import|attributes|_events)_[0-9]+$')
            OR c.oid IN (SELECT to_regclass('profiles.' || name)
                         FROM unnest(ARRAY['events', 'sessions', 'users', 'accounts', 'user_profile', 'account_profile',
                                           'user_staging', 'account_staging', 'user_search', 'account_search', 'user_search_due', 'account_search_due', 'user_word', 'account_word',
                                           'user_search_stat', 'account_search_stat', 'user_searched', 'account_searched', 'user_imported', 'account_imported']) AS name)
         -- what depends on others first
-        ORDER BY s.segment IS NULL, c.relkind = 'r', c.relname <> 'sessions', c.relname <> 'events'
+        ORDER BY c.relname !~ '^segment_', c.relkind = 'r', c.relname <> 'sessions', c.relname <> 'events'
     LOOP
         EXECUTE format('DROP %s %s', r.class, r.name);
     END LOOP;

@@ -284,6 +284,10 @@ is($node->safe_psql('shop_owned', q{SELECT last_seen_country_name FROM profiles.
 $node->safe_psql('postgres', 'CREATE DATABASE data_only');
 $node->command_ok([ 'pg_restore', '-e', '--schema-only', '-d', $node->connstr('data_only'), "$dir/custom" ], 'schema only');
 is_deeply(rows('data_only', 'SELECT source FROM profiles.sources'), [], 'a schema has no configuration');
+# and can be left as it was
+$node->safe_psql('postgres', 'CREATE DATABASE schema_only TEMPLATE data_only');
+run_as($superuser, 'schema_only', q{SELECT profiles.uninstall(); DROP EXTENSION profiles});
+is_deeply(rows('schema_only', q{SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('profiles')}), [], 'a schema: nothing is left');
 $node->command_ok([ 'pg_restore', '-e', '--data-only', '-d', $node->connstr('data_only'), "$dir/custom" ], 'data only');
 run_as($superuser, 'data_only', 'CALL profiles.refresh()');
 is_deeply(rows('data_only', $same{verify}), [], 'data only: verify after a refresh');
