@@ -510,6 +510,13 @@ END
 $$;
 COMMENT ON FUNCTION profiles._write_import(profiles.import_config, profiles.sync_run) IS 'Internal: makes an import''s table what its source says.';
 
+-- A cancel of a source's own: a server behind a foreign table or dblink gave up, or a
+-- function raised it. All else is a cancel of this session, where it happened to be.
+CREATE FUNCTION profiles._cancelled_by_source(context text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN context ~ '^[^\n]*\mRAISE\M[^\n]*(\n|$)'::text OR context ~ 'remote SQL command|dblink connection'::text;
+COMMENT ON FUNCTION profiles._cancelled_by_source(text) IS 'Internal: was a query_canceled with this context raised by what was read, rather than by a cancel or a timeout of this session?';
+
 -- One sync: all or nothing, and recorded either way. False if another session
 -- is at it.
 CREATE FUNCTION profiles._sync_import(import_id integer) RETURNS boolean
@@ -519,6 +526,7 @@ AS $$
 DECLARE
     import profiles.import_config;
     run profiles.sync_run;
+    context text;
 BEGIN
     SELECT i.* INTO import FROM profiles.import_config i WHERE i.id = import_id FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
@@ -532,8 +540,12 @@ BEGIN
     PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);
     BEGIN
         run := profiles._write_import(import, run);
-    EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS run.sqlstate = RETURNED_SQLSTATE, run.message = MESSAGE_TEXT, run.hint = PG_EXCEPTION_HINT;
+    -- OTHERS are all but these two
+    EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+        GET STACKED DIAGNOSTICS run.sqlstate = RETURNED_SQLSTATE, run.message = MESSAGE_TEXT, run.hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+        IF run.sqlstate = '57014' AND NOT profiles._cancelled_by_source(context) THEN
+            RAISE;
+        END IF;
         run.hint := nullif(run.hint, '');
         -- the message of an error in data quotes the data
         IF run.sqlstate LIKE '22%' THEN

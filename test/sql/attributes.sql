@@ -184,6 +184,43 @@ CREATE OR REPLACE VIEW attr.broken AS SELECT uid, n4 / nullif(n4 - 149, 0) AS ra
 CALL profiles.sync('broken');
 SELECT status, last_error, rows FROM profiles.custom_attributes WHERE attribute = 'ratio';
 
+-- A cancel that the source raises is its error, and those behind it are synced; that of
+-- the session ends the call.
+CREATE TABLE attr.healthy AS SELECT 'u1' AS uid, 1 AS health;
+CREATE TABLE attr.mood_of (fails text);
+CREATE FUNCTION attr.moody() RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+    CASE (SELECT fails FROM attr.mood_of)
+        WHEN 'cancel' THEN RAISE query_canceled USING MESSAGE = 'canceling statement due to statement timeout';
+        WHEN 'assert' THEN ASSERT false, 'not today';
+        WHEN 'sleep' THEN PERFORM pg_sleep(30);
+        ELSE NULL;
+    END CASE;
+    RETURN 1;
+END $$;
+CREATE VIEW attr.moody_rows AS SELECT 'u1' AS uid, attr.moody() AS moody;
+INSERT INTO attr.mood_of VALUES ('cancel');
+SELECT profiles.add_attributes('user', 'attr.moody_rows', 'uid', 'user_id');
+SELECT profiles.add_attributes('user', 'attr.healthy', 'uid', 'user_id');
+CALL profiles.sync();
+SELECT attribute, status, last_error FROM profiles.custom_attributes WHERE attribute IN ('moody', 'health') ORDER BY 1;
+SELECT source, sqlstate, inserted FROM profiles.sync_runs LIMIT 2;
+UPDATE attr.mood_of SET fails = 'assert';
+CALL profiles.sync('moody_rows');
+SELECT attribute, status, last_error FROM profiles.custom_attributes WHERE attribute = 'moody';
+UPDATE attr.mood_of SET fails = 'sleep';
+SET statement_timeout = '1s';
+CALL profiles.sync('moody_rows');
+RESET statement_timeout;
+SELECT source, sqlstate FROM profiles.sync_runs LIMIT 1;
+UPDATE attr.mood_of SET fails = 'no';
+CALL profiles.sync('moody_rows');
+SELECT attribute, status, last_error FROM profiles.custom_attributes WHERE attribute = 'moody';
+SELECT profiles._cancelled_by_source(c) FROM (VALUES
+    (1, E'remote SQL command: SELECT uid FROM public.crm\nSQL statement "..."'), (2, 'while fetching from cursor on unnamed dblink connection'),
+    (3, 'PL/pgSQL function f() line 3 at RAISE'), (4, E'PL/pgSQL function f() line 3 at PERFORM\nPL/pgSQL function g() line 3 at RAISE'), (5, '')) AS v (n, c) ORDER BY n;
+SELECT profiles.drop_attributes('user', s) FROM unnest(ARRAY['attr.moody_rows', 'attr.healthy']) AS s;
+
 -- what failed is due again soon, what succeeded when its time has come, in one call
 UPDATE profiles.import_config SET tried_at = tried_at - interval '61 min' WHERE source = 'attr.crm';
 CALL profiles.sync();

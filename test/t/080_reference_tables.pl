@@ -106,6 +106,23 @@ $remote->safe_psql('postgres', q{UPDATE customers SET mrr = mrr + 1 WHERE id LIK
 is(sync('customers'), '', 'postgres_fdw: another sync');
 is(differ('customers', 'id', 'mrr'), 0, 'postgres_fdw: equals a LEFT JOIN again');
 my $good = sql('SELECT sum(mrr) FROM profiles.users');
+
+# it gives up: that is the source's error, and what is behind it is synced
+$remote->safe_psql('postgres', q{ALTER TABLE customers RENAME TO stored; CREATE VIEW customers AS SELECT s.* FROM stored s, pg_sleep(60);
+	ALTER DATABASE postgres SET statement_timeout = '200ms'});
+sql(q{CREATE TABLE behind AS SELECT 'u3' AS uid, 1 AS behind; SELECT profiles.add_attributes('user', 'behind', 'uid', 'user_id');
+	UPDATE profiles.import_config SET tried_at = now() - interval '1 day' WHERE source = 'public.customers'});
+like(try_sql('CALL profiles.sync()'), qr/WARNING:  could not sync public.customers: canceling statement due to statement timeout/,
+	'postgres_fdw: a statement_timeout of the server');
+is(sql(q{SELECT string_agg(source || ' ' || coalesce(sqlstate, 'synced'), ', ' ORDER BY id) FROM (SELECT * FROM profiles.sync_runs WHERE source <> 'public.by_cron' LIMIT 2) r}),
+	'public.customers 57014, public.behind synced', 'postgres_fdw: is recorded, and the next one is synced');
+$remote->safe_psql('postgres', q{ALTER DATABASE postgres RESET statement_timeout});
+like(try_sql(q{SET statement_timeout = '500ms'; CALL profiles.sync('customers')}), qr/ERROR:  canceling statement due to statement timeout/,
+	'postgres_fdw: one of the session ends the call');
+is(sql(q{SELECT count(*) FROM profiles.sync_runs WHERE sqlstate IS NOT NULL}), 1, 'postgres_fdw: and is not recorded');
+$remote->safe_psql('postgres', q{DROP VIEW customers; ALTER TABLE stored RENAME TO customers});
+sql(q{SELECT profiles.drop_attributes('user', 'behind')});
+
 $remote->stop('immediate');
 like(sync('customers'), qr/WARNING:  could not sync public.customers: /, 'postgres_fdw: a server that is down');
 is(sql('SELECT sum(mrr) FROM profiles.users'), $good, 'postgres_fdw: last good values stay');
