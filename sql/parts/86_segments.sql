@@ -279,7 +279,7 @@ BEGIN
     RETURN result;
 END
 $$;
-COMMENT ON FUNCTION profiles._segment_count(text, text) IS 'Internal: how many members a segment has now, counted with the rights of the caller; NULL without the right to read users or accounts.';
+COMMENT ON FUNCTION profiles._segment_count(text, text) IS 'Internal: how many members a segment has now, counted with the rights of the caller; NULL without the right to read users or accounts, and with a WARNING if its filter fails on a value.';
 
 CREATE VIEW profiles.segments AS
 SELECT c.segment,
@@ -289,6 +289,7 @@ SELECT c.segment,
        CASE WHEN d.filter IS NOT NULL THEN profiles._segment_count(c.segment, c.kind) END AS members,
        'profiles.segment_' || c.segment AS view,
        pg_get_userbyid(v.relowner)::text AS created_by,
+    reason text;
        c.created_at
 FROM profiles.segment_config c
 LEFT JOIN pg_class v ON v.oid = to_regclass('profiles.segment_' || c.segment)
@@ -296,10 +297,17 @@ LEFT JOIN LATERAL profiles._segment_definition(v.oid) d ON v.oid IS NOT NULL;
 ALTER VIEW profiles.segments OWNER TO @extowner@;
 COMMENT ON VIEW profiles.segments IS 'The segments.';
 COMMENT ON COLUMN profiles.segments.segment IS 'Its name, for alter_segment, drop_segment, segment_members and in_segment.';
+EXCEPTION WHEN data_exception THEN
+    -- one filter that fails on what is there now must not hide the other segments
+    GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT;
+    RAISE WARNING 'could not count the members of segment "%": %', segment, reason USING
+        ERRCODE = SQLSTATE,
+        HINT = format('Make its filter fit all profiles: profiles.alter_segment(%L, ...).', segment);
+    RETURN NULL;
 COMMENT ON COLUMN profiles.segments.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.segments.filter IS 'Its filter; NULL if its view is gone, or not what profiles made it.';
 COMMENT ON COLUMN profiles.segments.description IS 'What it is for.';
-COMMENT ON COLUMN profiles.segments.members IS 'How many members it has now, counted when this column is read; NULL if the reader may not read users or accounts.';
+COMMENT ON COLUMN profiles.segments.members IS 'How many members it has now, counted when this column is read; NULL if the reader may not read users or accounts, or with a WARNING if its filter fails on a value.';
 COMMENT ON COLUMN profiles.segments.view IS 'Its view, which shows its members.';
 COMMENT ON COLUMN profiles.segments.created_by IS 'Role that created it; its view is read with the rights of this role.';
 COMMENT ON COLUMN profiles.segments.created_at IS 'When it was created.';

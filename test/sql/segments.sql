@@ -98,6 +98,17 @@ SELECT profiles.alter_segment('german', description => 'French, in fact');
 SELECT profiles.alter_segment('pro', filter => NULL, description => '');
 SELECT segment, filter, description FROM profiles.segments WHERE segment IN ('german', 'pro');
 
+-- a filter that fails on a value is named, and the others are counted
+SELECT profiles.create_segment('divides', '100 / (spent - 4) > 1');
+SELECT profiles.create_segment('through', 'in_segment(''divides'') OR vip');
+SELECT segment, members FROM profiles.segments WHERE segment IN ('divides', 'through', 'spenders') ORDER BY segment;
+SELECT count(*) FROM profiles.segment_members('divides');
+SELECT profiles.alter_segment('divides', '100 / nullif(spent - 4, 0) > 1');
+SELECT segment, members FROM profiles.segments WHERE segment IN ('divides', 'through', 'spenders') ORDER BY segment;
+SELECT count(*) FILTER (WHERE 100 / nullif(spent - 4, 0) > 1) AS divides, count(*) FILTER (WHERE 100 / nullif(spent - 4, 0) > 1 OR vip) AS through FROM profiles.users;
+SELECT profiles.drop_segment('through');
+SELECT profiles.drop_segment('divides');
+
 -- no cycles, no dangling references
 SELECT profiles.alter_segment('german', 'in_segment(''german'')');
 SELECT profiles.alter_segment('german', 'true OR in_segment(''minus'')');
