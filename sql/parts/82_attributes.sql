@@ -676,6 +676,9 @@ BEGIN
                 HINT = format('They belong to role %I, which added them.', pg_get_userbyid(coalesce(adder, owner)));
         END IF;
     END LOOP;
+    -- Reading the views of segments locks them until the end, and later they are locked
+    -- exclusively: no other definition of segments may do the same meanwhile.
+    PERFORM profiles._ddl('LOCK TABLE profiles.segment_config IN SHARE ROW EXCLUSIVE MODE');
     SELECT u.segment, u.column_name INTO used FROM profiles._segment_columns(kind) u
     WHERE u.column_name IN (SELECT a.attribute FROM profiles.attribute_config a WHERE a.import_id = ANY (dropped))
     ORDER BY 1, 2 LIMIT 1;
