@@ -70,14 +70,6 @@ profiles_segment_query(Oid relid, Node *filter)
 	return query;
 }
 
-/* Gives a segment's view the comments of its relation's columns. */
-static void
-copy_comments(Oid view, Oid relid)
-{
-	for (int i = 1; get_attname(view, i, true) != NULL; i++)
-		CreateComments(view, RelationRelationId, i, GetComment(relid, RelationRelationId, i));
-}
-
 /*
  * Makes a segment's view say what it should: columns that the relation has got
  * are appended, and the condition is replaced.
@@ -114,7 +106,6 @@ profiles_replace_segment(Oid view, Oid relid, Node *filter)
 	StoreViewQuery(view, query, true);
 	profiles_become_caller(caller);
 	CommandCounterIncrement();
-	copy_comments(view, relid);
 }
 
 /* The view of a segment, by the segment's name. */
@@ -142,19 +133,32 @@ profiles_extend_segment(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* _comment_segment(segment text, comment text): of its view, which is its creator's */
+/*
+ * _comment_segment(segment text, column_name text, comment text): of its view, which is its
+ * creator's, or of a column of it.
+ */
 Datum
 profiles_comment_segment(PG_FUNCTION_ARGS)
 {
-	Oid			view = profiles_segment_view(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-											 get_func_namespace(fcinfo->flinfo->fn_oid));
+	Oid			view;
 	Oid			relation;
+	AttrNumber	column = 0;
 
+	if (PG_ARGISNULL(0))
+		PG_RETURN_VOID();
+	view = profiles_segment_view(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								 get_func_namespace(fcinfo->flinfo->fn_oid));
 	if (!OidIsValid(view))
 		PG_RETURN_VOID();
 	(void) profiles_segment_filter(view, &relation);
-	CreateComments(view, RelationRelationId, 0, text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	copy_comments(view, relation);
+	if (!PG_ARGISNULL(1))
+	{
+		column = get_attnum(view, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+		if (column == InvalidAttrNumber)
+			PG_RETURN_VOID();
+	}
+	CreateComments(view, RelationRelationId, column,
+				   PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	PG_RETURN_VOID();
 }
 

@@ -161,6 +161,42 @@ END
 $$;
 COMMENT ON FUNCTION profiles._kind_views(text) IS 'Internal: the views of segments, then users or accounts, then those that search reads: what readers lock before tables.';
 
+CREATE FUNCTION profiles._column_comment(kind text, column_name text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result text;
+BEGIN
+    IF column_name = kind || '_id' THEN
+        RETURN format('Key of the %s, as events carry it. Unique.', kind);
+    ELSIF column_name IN ('first_seen_country_name', 'last_seen_country_name') THEN
+        RETURN format('Country in the %s session, by name; an unknown code shows itself.', split_part(column_name, '_', 1));
+    END IF;
+    SELECT col_description(s.attrelid, s.attnum) INTO result FROM pg_attribute s
+    WHERE s.attrelid = format('profiles.%I', profiles._storage(kind))::regclass AND s.attname = column_name AND s.attgenerated = 's' AND NOT s.attisdropped;
+    IF FOUND THEN
+        RETURN result;
+    END IF;
+    SELECT format('Custom attribute: column %s of %s, where its %s is the %s.', c.source_column, i.source, i.source_key, i.profile_key) INTO result
+    FROM profiles.attribute_config c JOIN profiles.import_config i ON i.id = c.import_id
+    WHERE c.kind = _column_comment.kind AND c.attribute = column_name;
+    RETURN coalesce(result, 'Custom attribute that was dropped: always NULL.');
+END
+$$;
+COMMENT ON FUNCTION profiles._column_comment(text, text) IS 'Internal: what we say of a column of users or accounts.';
+
+-- Comments are anybody's to write: only our own are written anew. What we say of a custom
+-- attribute changes as it goes and comes back, so those are known by their form.
+CREATE FUNCTION profiles._is_our_comment(kind text, column_name text, comment text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT comment IS NULL OR comment = profiles._column_comment(kind, column_name)
+           OR comment ~ '^Custom attribute(: column .* of .*, where its .* is the .*| that was dropped: always NULL)\.$'::text;
+END;
+COMMENT ON FUNCTION profiles._is_our_comment(text, text, text) IS 'Internal: may a comment of a column of users, accounts or a segment be written anew, since we wrote it or nobody has?';
+
 -- users or accounts: what the view has, in its order, then what the table has
 -- got, then custom attributes. Those that were dropped read NULL.
 CREATE FUNCTION profiles._replace_view(kind text) RETURNS void
@@ -217,30 +253,18 @@ BEGIN
         'LEFT JOIN profiles.country lc ON lc.code = p.last_seen_country%s',
         profiles._relation(kind), columns, profiles._storage(kind), joins));
 
-    EXECUTE format('COMMENT ON VIEW profiles.%I IS %L', profiles._relation(kind),
-                   format('One row per %s, folded from events; key: %s. Refreshed by profiles.rebuild().', kind, id_column));
-    EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), id_column,
-                   format('Key of the %s, as events carry it. Unique.', kind));
-    EXECUTE format('COMMENT ON COLUMN profiles.%I.first_seen_country_name IS %L', profiles._relation(kind),
-                   'Country in the first session, by name; an unknown code shows itself.');
-    EXECUTE format('COMMENT ON COLUMN profiles.%I.last_seen_country_name IS %L', profiles._relation(kind),
-                   'Country in the last session, by name; an unknown code shows itself.');
-    FOR r IN SELECT attname, col_description(storage, attnum) AS description
-             FROM pg_attribute
-             WHERE attrelid = storage AND attgenerated = 's' AND NOT attisdropped
+    relation := format('profiles.%I', profiles._relation(kind))::regclass;
+    IF obj_description(relation, 'pg_class') IS NULL THEN
+        EXECUTE format('COMMENT ON VIEW %s IS %L', relation,
+                       format('One row per %s, folded from events; key: %s. Refreshed by profiles.rebuild().', kind, id_column));
+    END IF;
+    FOR r IN SELECT a.attname, profiles._column_comment(kind, a.attname) AS description
+             FROM pg_attribute a
+             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+               AND profiles._is_our_comment(kind, a.attname, col_description(relation, a.attnum))
+             ORDER BY a.attnum
     LOOP
-        EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.attname, r.description);
-    END LOOP;
-    FOR r IN SELECT n.name, i.source, i.source_key, i.profile_key, c.source_column
-             FROM unnest(names) AS n (name)
-             LEFT JOIN profiles.attribute_config c ON c.kind = _replace_view.kind AND c.attribute = n.name
-             LEFT JOIN profiles.import_config i ON i.id = c.import_id
-             WHERE n.name <> id_column AND NOT n.name = ANY (countries)
-               AND NOT EXISTS (SELECT FROM pg_attribute s WHERE s.attrelid = storage AND s.attname = n.name AND s.attgenerated = 's' AND NOT s.attisdropped)
-    LOOP
-        EXECUTE format('COMMENT ON COLUMN profiles.%I.%I IS %L', profiles._relation(kind), r.name,
-                       CASE WHEN r.source IS NULL THEN 'Custom attribute that was dropped: always NULL.'
-                            ELSE format('Custom attribute: column %s of %s, where its %s is the %s.', r.source_column, r.source, r.source_key, r.profile_key) END);
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', relation, r.attname, r.description);
     END LOOP;
     PERFORM profiles._extend_segments(kind);
     PERFORM profiles._ensure_search(kind);

@@ -777,12 +777,12 @@ BEGIN
         INTO result;
     END IF;
     RETURN result;
-END
-$$;
-COMMENT ON FUNCTION profiles._matched_keys(oid, integer) IS 'Internal: matched_keys.';
 EXCEPTION WHEN undefined_table THEN
     -- dropped since the reader's snapshot
     RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION profiles._matched_keys(oid, integer) IS 'Internal: matched_keys.';
 
 CREATE FUNCTION profiles.matched_keys(import_id integer) RETURNS bigint
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C STABLE STRICT COST 100000;

@@ -376,7 +376,9 @@ BEGIN
                                   FROM unnest(column_names) WITH ORDINALITY AS u (name, position)),
                                  array_to_string(branches, ' UNION ALL ')));
     IF added THEN
-        COMMENT ON VIEW profiles.events IS 'Events of all sources, those that a source''s filters leave out and those without a time excepted. For one user, user_sessions() and its like answer by index. A row whose expressions fail makes queries fail that read it.';
+        IF obj_description('profiles.events'::regclass, 'pg_class') IS NULL THEN
+            COMMENT ON VIEW profiles.events IS 'Events of all sources, those that a source''s filters leave out and those without a time excepted. For one user, user_sessions() and its like answer by index. A row whose expressions fail makes queries fail that read it.';
+        END IF;
         FOR r IN
             SELECT u.name, coalesce(c.description, 'Value of ' || u.key || '.') AS description
             FROM unnest(column_names, keys) AS u (name, key)

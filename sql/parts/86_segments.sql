@@ -47,6 +47,26 @@ END
 $$;
 COMMENT ON FUNCTION profiles._segment_definition(regclass) IS 'Internal: as _read_segment, but NULL if its owner has made the view something else.';
 
+CREATE FUNCTION profiles._comment_segment(segment text, column_name text, comment text) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_comment_segment' LANGUAGE C;
+COMMENT ON FUNCTION profiles._comment_segment(text, text, text) IS 'Internal: sets the comment of a segment''s view, or of a column of it.';
+
+-- Columns have the comments of their relation, unless somebody has written others.
+CREATE FUNCTION profiles._describe_columns(segment text) RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT profiles._comment_segment(c.segment, v.attname, col_description(r.attrelid, r.attnum))
+    FROM profiles.segment_config c
+    JOIN pg_attribute v ON v.attrelid = to_regclass(profiles._segment_view(c.segment)) AND v.attnum > 0
+    JOIN pg_attribute r ON r.attrelid = to_regclass(format('profiles.%I', profiles._relation(c.kind))) AND r.attname = v.attname
+    WHERE c.segment = _describe_columns.segment
+      AND col_description(v.attrelid, v.attnum) IS DISTINCT FROM col_description(r.attrelid, r.attnum)
+      AND profiles._is_our_comment(c.kind, v.attname, col_description(v.attrelid, v.attnum))
+    ORDER BY v.attnum;
+END;
+COMMENT ON FUNCTION profiles._describe_columns(text) IS 'Internal: gives columns of a segment''s view the comments of its relation.';
+
 CREATE FUNCTION profiles._extend_segments(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -62,6 +82,7 @@ BEGIN
         IF extended THEN
             BEGIN
                 PERFORM profiles._ddl(format('SELECT profiles._extend_segment(%L)', c.segment));
+                PERFORM profiles._describe_columns(c.segment);
             EXCEPTION
                 -- columns that were renamed, a filter as deep as the stack allows
                 WHEN invalid_object_definition OR invalid_table_definition OR duplicate_column OR too_many_columns OR statement_too_complex THEN
@@ -129,21 +150,14 @@ END
 $$;
 COMMENT ON FUNCTION profiles._check_filter(text) IS 'Internal: refuses a blank filter.';
 
-CREATE FUNCTION profiles._describe_segment(segment text) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION profiles._segment_comment(segment text) RETURNS text
+    LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    c profiles.segment_config := (SELECT s FROM profiles.segment_config s WHERE s.segment = _describe_segment.segment);
-BEGIN
-    PERFORM profiles._comment_segment(c.segment, coalesce(c.description, format('Segment of profiles.%s.', profiles._relation(c.kind))));
-END
-$$;
-COMMENT ON FUNCTION profiles._describe_segment(text) IS 'Internal: gives the view of a segment its comment.';
-
-CREATE FUNCTION profiles._comment_segment(segment text, comment text) RETURNS void
-    AS 'MODULE_PATHNAME', 'profiles_comment_segment' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._comment_segment(text, text) IS 'Internal: sets the comment of a segment''s view, and those of its columns to those of its relation.';
+BEGIN ATOMIC
+    SELECT coalesce(c.description, format('Segment of profiles.%s.', profiles._relation(c.kind)))
+    FROM profiles.segment_config c WHERE c.segment = _segment_comment.segment;
+END;
+COMMENT ON FUNCTION profiles._segment_comment(text) IS 'Internal: what we say of a segment''s view.';
 
 CREATE FUNCTION profiles._create_segment(caller oid, name text, filter text, kind text, description text) RETURNS text
     LANGUAGE plpgsql
@@ -173,7 +187,8 @@ BEGIN
     PERFORM profiles._ddl('LOCK TABLE profiles.segment_config IN SHARE ROW EXCLUSIVE MODE');
     INSERT INTO profiles.segment_config (segment, kind, description) VALUES (name, kind, description);
     PERFORM profiles._make_segment();
-    PERFORM profiles._describe_segment(name);
+    PERFORM profiles._comment_segment(name, NULL, profiles._segment_comment(name));
+    PERFORM profiles._describe_columns(name);
     RETURN profiles._segment_view(name);
 END
 $$;
@@ -189,6 +204,7 @@ CREATE FUNCTION profiles._alter_segment(caller oid, name text, filter text, desc
 AS $$
 DECLARE
     found profiles.segment_config := profiles._find_segment(caller, name);
+    ours boolean;
 BEGIN
     IF to_regclass(profiles._segment_view(name)) IS NULL THEN
         RAISE undefined_table USING
@@ -203,8 +219,11 @@ BEGIN
         PERFORM profiles._extend_segments(found.kind);
     END IF;
     IF description IS NOT NULL THEN
+        ours := coalesce(obj_description(profiles._segment_view(name)::regclass, 'pg_class') = profiles._segment_comment(name), true);
         UPDATE profiles.segment_config c SET description = nullif(_alter_segment.description, '') WHERE c.segment = name;
-        PERFORM profiles._describe_segment(name);
+        IF ours THEN
+            PERFORM profiles._comment_segment(name, NULL, profiles._segment_comment(name));
+        END IF;
     END IF;
 END
 $$;
@@ -270,6 +289,7 @@ CREATE FUNCTION profiles._segment_count(segment text, kind text) RETURNS bigint
 AS $$
 DECLARE
     result bigint;
+    reason text;
 BEGIN
     IF has_table_privilege(format('profiles.%I', profiles._relation(kind)), 'SELECT')
        AND to_regclass(profiles._segment_view(segment)) IS NOT NULL THEN
@@ -277,6 +297,13 @@ BEGIN
                        profiles._filter(kind, format('in_segment(%L)', segment))) INTO result;
     END IF;
     RETURN result;
+EXCEPTION WHEN data_exception THEN
+    -- one filter that fails on what is there now must not hide the other segments
+    GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT;
+    RAISE WARNING 'could not count the members of segment "%": %', segment, reason USING
+        ERRCODE = SQLSTATE,
+        HINT = format('Make its filter fit all profiles: profiles.alter_segment(%L, ...).', segment);
+    RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION profiles._segment_count(text, text) IS 'Internal: how many members a segment has now, counted with the rights of the caller; NULL without the right to read users or accounts, and with a WARNING if its filter fails on a value.';
@@ -289,7 +316,6 @@ SELECT c.segment,
        CASE WHEN d.filter IS NOT NULL THEN profiles._segment_count(c.segment, c.kind) END AS members,
        'profiles.segment_' || c.segment AS view,
        pg_get_userbyid(v.relowner)::text AS created_by,
-    reason text;
        c.created_at
 FROM profiles.segment_config c
 LEFT JOIN pg_class v ON v.oid = to_regclass('profiles.segment_' || c.segment)
@@ -297,13 +323,6 @@ LEFT JOIN LATERAL profiles._segment_definition(v.oid) d ON v.oid IS NOT NULL;
 ALTER VIEW profiles.segments OWNER TO @extowner@;
 COMMENT ON VIEW profiles.segments IS 'The segments.';
 COMMENT ON COLUMN profiles.segments.segment IS 'Its name, for alter_segment, drop_segment, segment_members and in_segment.';
-EXCEPTION WHEN data_exception THEN
-    -- one filter that fails on what is there now must not hide the other segments
-    GET STACKED DIAGNOSTICS reason = MESSAGE_TEXT;
-    RAISE WARNING 'could not count the members of segment "%": %', segment, reason USING
-        ERRCODE = SQLSTATE,
-        HINT = format('Make its filter fit all profiles: profiles.alter_segment(%L, ...).', segment);
-    RETURN NULL;
 COMMENT ON COLUMN profiles.segments.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.segments.filter IS 'Its filter; NULL if its view is gone, or not what profiles made it.';
 COMMENT ON COLUMN profiles.segments.description IS 'What it is for.';

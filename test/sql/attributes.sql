@@ -483,6 +483,14 @@ WHERE a.attrelid = 'profiles.user_profile'::regclass AND a.attnum > 0 AND NOT a.
 SELECT count(n4) > 0 AS n4, count(price) > 0 AS price, count(nps) AS nps, count(vip) AS vip FROM profiles.user_profile;
 
 -- a dropped attribute reads NULL where it was; views, grants and comments survive
+COMMENT ON VIEW profiles.users IS 'our users';
+COMMENT ON COLUMN profiles.users.user_id IS 'our number';
+COMMENT ON COLUMN profiles.users.last_seen IS 'our last time';
+COMMENT ON COLUMN profiles.users.vip IS 'our best';
+SELECT profiles.create_segment('anybody', 'true');
+COMMENT ON VIEW profiles.segment_anybody IS 'our anybody';
+COMMENT ON COLUMN profiles.segment_anybody.first_seen IS 'our first time';
+COMMENT ON COLUMN profiles.segment_anybody.mood IS 'our mood';
 CREATE ROLE profiles_reporting;
 GRANT USAGE ON SCHEMA profiles TO profiles_reporting;
 GRANT SELECT ON profiles.users TO profiles_reporting;
@@ -496,6 +504,13 @@ SELECT count(n4) AS copies_left FROM profiles.user_profile;
 SELECT count(*), count(n4) FROM attr.report;
 SELECT attname, format_type(atttypid, NULL), col_description(attrelid, attnum)
 FROM pg_attribute WHERE attrelid = 'profiles.users'::regclass AND attname IN ('n4', 'vip', 'nps') ORDER BY attnum;
+CREATE VIEW attr.comments AS
+SELECT a.attrelid::regclass AS view, coalesce(a.attname, '') AS column_name, a.description
+FROM (SELECT attrelid, attname, attnum, col_description(attrelid, attnum) AS description FROM pg_attribute
+      UNION ALL SELECT oid, NULL, 0, obj_description(oid) FROM pg_class) a
+WHERE a.attrelid::regclass::text IN ('profiles.users', 'profiles.segment_anybody')
+  AND (a.attnum = 0 OR a.attname IN ('user_id', 'first_seen', 'last_seen', 'n4', 'vip', 'mood')) ORDER BY a.attrelid::regclass::text, a.attnum;
+SELECT * FROM attr.comments;
 SET ROLE profiles_reporting;
 SELECT count(*), count(nps) FROM profiles.users;
 RESET ROLE;
@@ -507,6 +522,24 @@ SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": nul
 CALL profiles.sync('attr.crm');
 SELECT user_id, n4, vip, vip_text FROM profiles.users WHERE n4 IS NOT NULL;
 SELECT user_id, n4 FROM attr.report WHERE n4 IS NOT NULL;
+SELECT * FROM attr.comments WHERE column_name = 'n4';
+-- from another one, too; a comment that is gone comes back
+COMMENT ON COLUMN profiles.users.last_seen IS NULL;
+SELECT profiles.drop_attributes('user', 'attr.crm');
+CREATE TABLE attr.erp AS SELECT uid, n4 FROM attr.crm;
+SELECT profiles.add_attributes('user', 'attr.erp', 'uid', 'user_id');
+SELECT * FROM attr.comments;
+SELECT profiles.drop_attributes('user', 'attr.erp');
+SELECT profiles.add_attributes('user', 'attr.crm', 'uid', 'user_id', '{"n4": null, "vip": "vip_text"}');
+-- a description replaces the comment that was made of another one, not theirs
+SELECT profiles.alter_segment('anybody', description => 'All of them');
+SELECT * FROM attr.comments WHERE column_name = '' AND description ~ 'anybody';
+COMMENT ON VIEW profiles.segment_anybody IS NULL;
+SELECT profiles.alter_segment('anybody', description => 'All');
+SELECT profiles.alter_segment('anybody', description => 'Each');
+SELECT * FROM attr.comments WHERE column_name = '' AND view::text = 'profiles.segment_anybody';
+SELECT profiles.drop_segment('anybody');
+CALL profiles.sync('attr.crm');
 SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'profiles.users'::regclass AND attnum > 27;
 
 -- events' attributes and custom ones can't have one column
@@ -548,7 +581,7 @@ SELECT profiles.drop_attributes('user', 'attr.named');
 
 DROP OWNED BY profiles_reporting;
 DROP ROLE profiles_reporting;
-DROP VIEW attr.report, attr.ours;
+DROP VIEW attr.report, attr.ours, attr.comments;
 SELECT profiles.uninstall();
 SELECT c.oid::regclass AS left_behind FROM pg_class c
 WHERE c.relnamespace = 'profiles'::regnamespace AND c.relname ~ '^(import|attributes|segment)_[0-9]+' ORDER BY 1;
