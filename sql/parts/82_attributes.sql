@@ -677,8 +677,12 @@ BEGIN
         END IF;
     END LOOP;
     -- Reading the views of segments locks them until the end, and later they are locked
-    -- exclusively: no other definition of segments may do the same meanwhile.
+    -- exclusively: first whoever else changes definitions has to be done.
     PERFORM profiles._ddl('LOCK TABLE profiles.segment_config IN SHARE ROW EXCLUSIVE MODE');
+    -- upkeep locks what search has of profiles, and then reads the view; here it is the other way round
+    PERFORM profiles._stop_upkeep();
+    PERFORM profiles._ddl(format('SELECT profiles._stop_syncs(%L)', kind));
+    PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
     SELECT u.segment, u.column_name INTO used FROM profiles._segment_columns(kind) u
     WHERE u.column_name IN (SELECT a.attribute FROM profiles.attribute_config a WHERE a.import_id = ANY (dropped))
     ORDER BY 1, 2 LIMIT 1;
@@ -687,10 +691,6 @@ BEGIN
             MESSAGE = format('segment "%s" uses attribute "%s"', used.segment, used.column_name),
             HINT = format('Change it with profiles.alter_segment(%L, ...), or drop it with profiles.drop_segment(%1$L).', used.segment);
     END IF;
-    -- upkeep locks what search has of profiles, and then reads the view; here it is the other way round
-    PERFORM profiles._stop_upkeep();
-    PERFORM profiles._ddl(format('SELECT profiles._stop_syncs(%L)', kind));
-    PERFORM profiles._ddl('LOCK TABLE profiles.attribute_config IN SHARE ROW EXCLUSIVE MODE');
     PERFORM profiles._unstore_attribute(a.kind, a.attribute)
     FROM (SELECT c.kind, c.attribute FROM profiles.attribute_config c WHERE c.import_id = ANY (dropped) AND c.stored) a;
     unused := ARRAY(SELECT profiles._reverse_index(i.kind, i.profile_key) FROM profiles.import_config i WHERE i.id = ANY (dropped));
