@@ -7,6 +7,9 @@
  * writers never wait for each other.  The folding runs as the source's adder, the
  * writing as the extension's owner; the writer of events needs no rights here.
  *
+ * Of whom forget() has blocked nothing is written but how many events were refused,
+ * and a mark, so that all is right whenever it is unblocked.
+ *
  * The trigger's arguments are the source's id, how to capture and what to do on
  * change.  The view of the source is locked until the end of the transaction, so
  * that whoever changes the mapping waits until what was captured under the old
@@ -24,6 +27,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "erased.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -62,7 +66,7 @@ typedef enum Writing
 	WRITE_CHANGES,				/* marks for what changed, new rows */
 	WRITE_MARKS,				/* marks for old rows */
 	WRITE_KEPT,					/* old rows are kept */
-	WRITE_HELD_MARKS,			/* marks for old rows that were held */
+	WRITE_HELD_MARKS,			/* marks for old rows that are not */
 	WRITE_DUE,					/* all has to be computed anew */
 	WRITE_DETACHED,				/* the same, if the table was a part */
 	WRITINGS
@@ -77,7 +81,8 @@ static const char *const writings[WRITINGS] = {
 	[WRITE_DIRECT] =
 	"INSERT INTO profiles.%1$s_profile AS p (key, profile) "
 	"SELECT r.key, profiles.profile_union_agg(r.profile) FROM " NEW_ROWS " r "
-	"WHERE r.left_out IS NULL AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = '%1$s' AND b.key = r.key) "
+	"WHERE r.left_out IS NULL AND r.profile IS NOT NULL "
+	"  AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = '%1$s' AND b.key = r.key) "
 	"GROUP BY r.key ORDER BY r.key "
 	"ON CONFLICT (key) DO UPDATE SET profile = p.profile OPERATOR(profiles.||) EXCLUDED.profile "
 	"WHERE profiles._adds(p.profile, EXCLUDED.profile)",
@@ -88,7 +93,7 @@ static const char *const writings[WRITINGS] = {
 
 	[WRITE_LEFT_OUT] =
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
-	"SELECT $1, r.* FROM " NEW_ROWS " r WHERE r.left_out IS NOT NULL",
+	"SELECT $1, r.* FROM " NEW_ROWS " r WHERE r.left_out IS NOT NULL OR r.profile IS NULL",
 
 	/*
 	 * A subject whose old and new rows fold into the same needs nothing: what
@@ -101,7 +106,7 @@ static const char *const writings[WRITINGS] = {
 	"           FROM " NEW_ROWS " WHERE " COUNTS " GROUP BY key) "
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
 	"SELECT $1, o.key, NULL, NULL, 0, NULL FROM o LEFT JOIN n ON n.key = o.key "
-	"WHERE n.key IS NULL OR o.held OR n.held OR o.profile OPERATOR(profiles.<>) n.profile "
+	"WHERE n.profile IS NULL OR o.held OR n.held OR o.profile OPERATOR(profiles.<>) n.profile "
 	"UNION ALL "
 	"SELECT $1, r.* FROM " NEW_ROWS " r "
 	"WHERE (r.left_out IS NOT NULL AND r.left_out NOT LIKE 'future %%') "
@@ -114,12 +119,13 @@ static const char *const writings[WRITINGS] = {
 	[WRITE_KEPT] =
 	"INSERT INTO profiles.kept (kind, key, source, profile) "
 	"SELECT '%1$s', r.key, c.source, r.profile FROM " OLD_ROWS " r, profiles.source_config c "
-	"WHERE c.id = $1 AND r.key IS NOT NULL AND r.left_out IS NULL",
+	"WHERE c.id = $1 AND r.key IS NOT NULL AND r.left_out IS NULL AND r.profile IS NOT NULL",
 
-	/* what was never seen is not kept */
+	/* what was never seen, or has been erased, is not kept */
 	[WRITE_HELD_MARKS] =
 	"INSERT INTO profiles.%1$s_pending (source_id, key, events) "
-	"SELECT DISTINCT $1, key, 0 FROM " OLD_ROWS " WHERE key IS NOT NULL AND left_out LIKE 'future %%'",
+	"SELECT DISTINCT $1, key, 0 FROM " OLD_ROWS " "
+	"WHERE key IS NOT NULL AND (left_out LIKE 'future %%' OR left_out IS NULL AND profile IS NULL)",
 
 	[WRITE_DUE] =
 	"INSERT INTO profiles.due (kind, source_id, reason) VALUES ('%1$s', $1, 'truncated')",
@@ -275,8 +281,10 @@ typedef struct Capture
 	CachedSource *cached;
 	int			kind;
 	TriggerData *trigger;
+	bool		keep;			/* what goes stays in profiles */
 	Tuplestorestate *old_rows;
 	Tuplestorestate *new_rows;
+	Tuplestorestate *kept_rows; /* new rows that are kept from the beginning */
 } Capture;
 
 static void
@@ -473,6 +481,157 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 	return fold.store;
 }
 
+/* ---------- who is erased ---------- */
+
+/* Columns of a folded row. */
+enum
+{
+	FOLDED_KEY,
+	FOLDED_LEFT_OUT,
+	FOLDED_PROFILE,
+	FOLDED_EVENTS,
+	FOLDED_EXAMPLE,
+	FOLDED_COLUMNS
+};
+
+/* Where rows go, but for what must not be written of those who are erased. */
+typedef struct Screen
+{
+	Capture    *capture;
+	ErasedKeys *erased;
+	bool		old;			/* are they old rows? */
+	void		(*put) (void *put_to, Datum *values, bool *nulls);
+	void	   *put_to;
+} Screen;
+
+typedef struct FoldedStore
+{
+	Tuplestorestate *rows;
+	TupleDesc	tupdesc;
+} FoldedStore;
+
+static void
+put_in_store(void *put_to, Datum *values, bool *nulls)
+{
+	FoldedStore *store = put_to;
+
+	tuplestore_putvalues(store->rows, store->tupdesc, values, nulls);
+}
+
+/* Puts a row that has no more than a reason, or a key: then it is a mark. */
+static void
+put_bare(Screen *screen, Datum key, const char *left_out, Datum events)
+{
+	Datum		values[FOLDED_COLUMNS] = {key, (Datum) 0, (Datum) 0, events};
+	bool		nulls[FOLDED_COLUMNS] = {key == (Datum) 0, left_out == NULL, true, false, true};
+
+	if (left_out != NULL)
+		values[FOLDED_LEFT_OUT] = CStringGetTextDatum(left_out);
+	screen->put(screen->put_to, values, nulls);
+}
+
+/*
+ * Puts a row.  Under keep, what goes of the erased is not kept: so the subject is
+ * computed anew.  And what comes of the forgotten is kept at once, since when it
+ * goes nobody can tell it from what was there before.
+ */
+static void
+put_screened(void *put_to, Datum *values, bool *nulls)
+{
+	Screen	   *screen = put_to;
+	Capture    *capture = screen->capture;
+	bool		held = !nulls[FOLDED_LEFT_OUT] && !nulls[FOLDED_PROFILE];
+
+	if (nulls[FOLDED_PROFILE])
+	{
+		/* left out, and one of them is named */
+		int			named = nulls[FOLDED_EXAMPLE] ? FOLDED_KEY : FOLDED_EXAMPLE;
+
+		if (!nulls[named] && erased_find(screen->erased, values[named]) == BLOCKED)
+			nulls[FOLDED_KEY] = nulls[FOLDED_EXAMPLE] = true;
+		screen->put(screen->put_to, values, nulls);
+		return;
+	}
+	switch (erased_find(screen->erased, values[FOLDED_KEY]))
+	{
+		case BLOCKED:
+			put_bare(screen, values[FOLDED_KEY], NULL, Int64GetDatum(0));
+			if (!screen->old)
+				put_bare(screen, (Datum) 0, "blocked", values[FOLDED_EVENTS]);
+			return;
+		case FORGOTTEN:
+			if (screen->old && !held)
+			{
+				put_bare(screen, values[FOLDED_KEY], NULL, Int64GetDatum(0));
+				return;
+			}
+			if (capture->keep && !held)
+				tuplestore_putvalues(capture->kept_rows, capture->cached->tupdesc, values, nulls);
+			break;
+		case NOT_ERASED:
+			break;
+	}
+	screen->put(screen->put_to, values, nulls);
+}
+
+/* Prepares a screen; false if nobody is erased. */
+static bool
+begin_screen(Screen *screen, Capture *capture, bool old)
+{
+	screen->erased = erased_begin(profiles_kinds[capture->kind], capture->source_id);
+	if (screen->erased == NULL)
+		return false;
+	screen->capture = capture;
+	screen->old = old;
+	if (!old && capture->keep)
+		capture->kept_rows = tuplestore_begin_heap(false, false, work_mem);
+	return true;
+}
+
+/* Folded rows without what must not be written. */
+static Tuplestorestate *
+screen_rows(Capture *capture, Tuplestorestate *rows, bool old)
+{
+	Screen		screen;
+	FoldedStore result;
+	TupleTableSlot *row;
+
+	if (tuplestore_tuple_count(rows) == 0 || !begin_screen(&screen, capture, old))
+		return rows;
+	result.rows = tuplestore_begin_heap(false, false, work_mem);
+	result.tupdesc = capture->cached->tupdesc;
+	row = MakeSingleTupleTableSlot(capture->cached->tupdesc, &TTSOpsMinimalTuple);
+	screen.put = put_in_store;
+	screen.put_to = &result;
+	while (tuplestore_gettupleslot(rows, true, false, row))
+	{
+		slot_getallattrs(row);
+		put_screened(&screen, row->tts_values, row->tts_isnull);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	erased_end(screen.erased);
+	tuplestore_end(rows);
+	return result.rows;
+}
+
+/* Keeps new rows of the forgotten. */
+static void
+write_kept_rows(Capture *capture)
+{
+	Tuplestorestate *old_rows = capture->old_rows;
+
+	if (capture->kept_rows == NULL)
+		return;
+	if (tuplestore_tuple_count(capture->kept_rows) > 0)
+	{
+		capture->old_rows = capture->kept_rows;
+		write_rows(capture, WRITE_KEPT);
+		capture->old_rows = old_rows;
+	}
+	tuplestore_end(capture->kept_rows);
+	capture->kept_rows = NULL;
+}
+
 /* ---------- merging by writers ---------- */
 
 /*
@@ -568,6 +727,8 @@ append_plain(Capture *capture)
 {
 	ProfilesFold fold;
 	PendingWriter writer;
+	Screen		screen;
+	bool		screened;
 
 	init_fold(&fold, capture, capture->trigger->tg_newtable, false);
 	if (!profiles_prepare_fold(&fold))
@@ -578,24 +739,42 @@ append_plain(Capture *capture)
 		return false;
 	fold.put = put_pending;
 	fold.put_to = &writer;
+	screened = begin_screen(&screen, capture, false);
+	if (screened)
+	{
+		screen.put = put_pending;
+		screen.put_to = &writer;
+		fold.put = put_screened;
+		fold.put_to = &screen;
+	}
 	profiles_fold_rows(&fold);
 	end_pending(&writer);
+	if (screened)
+	{
+		int			settings = profiles_pin_settings();
+
+		erased_end(screen.erased);
+		write_kept_rows(capture);
+		profiles_unpin_settings(settings);
+	}
 	merge_if_many(capture);
 	return true;
 }
 
 /* Captures a statement for one kind. */
 static void
-capture_kind(Capture *capture, bool immediate, bool keep)
+capture_kind(Capture *capture, bool immediate)
 {
 	TriggerData *trigger = capture->trigger;
+	bool		keep = capture->keep;
 	int			settings;
 
+	capture->old_rows = NULL;
+	capture->new_rows = NULL;
+	capture->kept_rows = NULL;
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !immediate && append_plain(capture))
 		return;
 	settings = profiles_pin_settings();
-	capture->old_rows = NULL;
-	capture->new_rows = NULL;
 	if (trigger->tg_oldtable != NULL)
 		capture->old_rows = fold_rows(capture, trigger->tg_oldtable, true);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && keep)
@@ -610,7 +789,10 @@ capture_kind(Capture *capture, bool immediate, bool keep)
 		PopActiveSnapshot();
 	}
 	if (trigger->tg_newtable != NULL)
-		capture->new_rows = fold_rows(capture, trigger->tg_newtable, false);
+		capture->new_rows = screen_rows(capture, fold_rows(capture, trigger->tg_newtable, false), false);
+	if (capture->old_rows != NULL && keep)
+		capture->old_rows = screen_rows(capture, capture->old_rows, true);
+	write_kept_rows(capture);
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		capture_insert(capture, immediate);
@@ -728,6 +910,7 @@ profiles_capture(PG_FUNCTION_ARGS)
 
 	capture.cached = find_source(view, fcinfo->flinfo->fn_oid);
 	capture.trigger = trigger;
+	capture.keep = strcmp(args[2], "keep") == 0;
 	if (is_part_of(RelationGetRelid(trigger->tg_relation), capture.cached->definition))
 	{
 		cache_users++;
@@ -736,8 +919,7 @@ profiles_capture(PG_FUNCTION_ARGS)
 			for (capture.kind = 0; capture.kind < PROFILES_KINDS; capture.kind++)
 			{
 				if (profiles_source_feeds(capture.cached->definition, profiles_kinds[capture.kind]))
-					capture_kind(&capture, strcmp(args[1], "immediate") == 0,
-								 strcmp(args[2], "keep") == 0);
+					capture_kind(&capture, strcmp(args[1], "immediate") == 0);
 			}
 		}
 		PG_FINALLY();

@@ -108,7 +108,7 @@ CREATE TABLE profiles.kept (
     source text NOT NULL,
     profile profiles.profile NOT NULL
 );
-COMMENT ON TABLE profiles.kept IS 'Events that are gone from sources whose on_change is keep, folded; a subject may have several rows until they are merged. Part of every recomputation.';
+COMMENT ON TABLE profiles.kept IS 'Events that are gone from sources whose on_change is keep, and new ones of subjects that were forgotten without being blocked, folded; a subject may have several rows until they are merged. Part of every recomputation.';
 COMMENT ON COLUMN profiles.kept.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.kept.key IS 'Key of the subject.';
 COMMENT ON COLUMN profiles.kept.source IS 'Name of the source.';
@@ -155,6 +155,18 @@ COMMENT ON COLUMN profiles.blocked.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.blocked.key IS 'Key of the subject.';
 COMMENT ON COLUMN profiles.blocked.blocked_at IS 'When it was blocked.';
 
+-- No keys: these would be what was to be forgotten.
+CREATE TABLE profiles.forgotten (
+    source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
+    key_hash bytea NOT NULL,
+    PRIMARY KEY (source_id, kind, key_hash)
+);
+COMMENT ON TABLE profiles.forgotten IS 'Whom forget has erased without blocking: what a source had of them by then is not kept when it goes.';
+COMMENT ON COLUMN profiles.forgotten.source_id IS 'A source that there was then.';
+COMMENT ON COLUMN profiles.forgotten.kind IS 'user or account.';
+COMMENT ON COLUMN profiles.forgotten.key_hash IS 'SHA-256 of the key''s bytes.';
+
 CREATE TABLE profiles.upkeep (
     kind text PRIMARY KEY CHECK (kind IN ('user', 'account')),
     phase text NOT NULL DEFAULT 'idle' CHECK (phase IN ('idle', 'fold', 'write', 'merge', 'done')),
@@ -190,6 +202,7 @@ ALTER TABLE profiles.source_failure OWNER TO @extowner@;
 ALTER TABLE profiles.kept OWNER TO @extowner@;
 ALTER TABLE profiles.due OWNER TO @extowner@;
 ALTER TABLE profiles.blocked OWNER TO @extowner@;
+ALTER TABLE profiles.forgotten OWNER TO @extowner@;
 ALTER TABLE profiles.view_grant OWNER TO @extowner@;
 ALTER TABLE profiles.upkeep OWNER TO @extowner@;
 
@@ -205,6 +218,7 @@ SELECT pg_extension_config_dump('profiles.kept', '');
 SELECT pg_extension_config_dump('profiles.due', '');
 SELECT pg_extension_config_dump('profiles.due_id_seq', '');
 SELECT pg_extension_config_dump('profiles.blocked', '');
+SELECT pg_extension_config_dump('profiles.forgotten', '');
 SELECT pg_extension_config_dump('profiles.upkeep', '');
 
 -- views of it

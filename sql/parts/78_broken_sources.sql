@@ -72,7 +72,8 @@ DECLARE
     message text;
     hint text;
 BEGIN
-    IF EXISTS (SELECT FROM profiles.source_failure f WHERE f.source_id = _fold_softly.source_id AND f.kind = _fold_softly.kind) THEN
+    IF cardinality(keys) = 0
+       OR EXISTS (SELECT FROM profiles.source_failure f WHERE f.source_id = _fold_softly.source_id AND f.kind = _fold_softly.kind) THEN
         RETURN;
     END IF;
     BEGIN

@@ -239,13 +239,20 @@ BEGIN
             INSERT INTO profiles.due (kind, source_id, reason) VALUES (k.kind, c.id, 'partition gone');
         ELSIF profiles._table(part) IS NOT NULL THEN
             BEGIN
-                EXECUTE format('WITH folded AS MATERIALIZED ( '
-                               '    SELECT f.key, f.profile FROM profiles._fold($1, $2, relation => profiles._table($3)) f WHERE f.left_out IS NULL '
-                               '), kept AS ( '
-                               '    INSERT INTO profiles.kept (kind, key, source, profile) SELECT $2, f.key, $4, f.profile FROM folded f '
-                               ') '
-                               'INSERT INTO profiles.%I (source_id, key, profile, events) SELECT $5, f.key, f.profile, 0 FROM folded f',
-                               k.kind || '_pending')
+                EXECUTE format($query$
+                    WITH folded AS MATERIALIZED (
+                        SELECT f.key, CASE WHEN EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $2 AND b.key = f.key)
+                                             OR EXISTS (SELECT FROM profiles.forgotten g WHERE g.source_id = $5 AND g.kind = $2
+                                                        AND g.key_hash = sha256(convert_to(f.key, getdatabaseencoding())))
+                                           THEN NULL ELSE f.profile END AS profile
+                        FROM profiles._fold($1, $2, relation => profiles._table($3)) f WHERE f.left_out IS NULL
+                    ), kept AS (
+                        INSERT INTO profiles.kept (kind, key, source, profile)
+                        SELECT $2, f.key, $4, f.profile FROM folded f WHERE f.profile IS NOT NULL
+                    )
+                    -- a mark for who is erased
+                    INSERT INTO profiles.%I (source_id, key, profile, events) SELECT $5, f.key, f.profile, 0 FROM folded f
+                    $query$, k.kind || '_pending')
                 USING view, k.kind, part, c.source, c.id;
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
@@ -285,9 +292,14 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
-                   'SELECT $1, f.* FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => profiles._table($3)) f '
-                   'WHERE profiles._table($3) IS NOT NULL', kind || '_pending')
+    EXECUTE format($query$
+        INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example)
+        SELECT $1, CASE WHEN b.key IS NULL THEN f.key END, CASE WHEN b.key IS NULL OR f.profile IS NULL THEN f.left_out ELSE 'blocked' END,
+               CASE WHEN b.key IS NULL THEN f.profile END, f.events, CASE WHEN b.key IS NULL THEN f.example END
+        FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => profiles._table($3)) f
+        LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = CASE WHEN f.profile IS NULL THEN coalesce(f.example, f.key) ELSE f.key END
+        WHERE profiles._table($3) IS NOT NULL
+        $query$, kind || '_pending')
     USING p.source_id, kind, p.relation;
     UPDATE profiles.source_part s SET folded = true
     WHERE s.source_id = p.source_id AND s.relation = p.relation AND s.kind = _fold_part.kind;
@@ -355,9 +367,9 @@ BEGIN
         ), folded AS MATERIALIZED (
             SELECT c.id AS source_id, f.*
             FROM profiles.source_config c
-            CROSS JOIN LATERAL profiles._fold_softly(c.id, $1, (SELECT coalesce(array_agg(m.key), '{}') FROM marked m)) f
+            CROSS JOIN LATERAL profiles._fold_softly(c.id, $1, (SELECT coalesce(array_agg(m.key), '{}') FROM marked m
+                WHERE NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = m.key))) f
             WHERE (f.profile IS NOT NULL OR f.failure IS NOT NULL)
-              AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $1 AND b.key = f.key)
         ), left_out AS MATERIALIZED (
             SELECT l.source_id, l.was_folded FROM profiles.source_failure l WHERE l.kind = $1
             UNION ALL
@@ -454,8 +466,9 @@ BEGIN
     DELETE FROM profiles.source_count n WHERE n.source_id = _fold_source.source_id AND n.kind = _fold_source.kind;
     EXECUTE format('INSERT INTO profiles.source_count (source_id, kind, reason, events, example) '
                    'SELECT $1, $2, CASE WHEN b.key IS NOT NULL THEN ''blocked'' ELSE coalesce(s.left_out, ''folded'') END, '
-                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL AND b.key IS NULL THEN coalesce(s.example, s.key) END) '
+                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL AND b.key IS NULL AND e.key IS NULL THEN coalesce(s.example, s.key) END) '
                    'FROM profiles.%I s '
+                   'LEFT JOIN profiles.blocked e ON e.kind = $2 AND s.profile IS NULL AND e.key = coalesce(s.example, s.key) '
                    'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key AND s.profile IS NOT NULL '
                    'WHERE s.source_id = $1 AND (b.key IS NOT NULL OR coalesce(s.left_out NOT LIKE ''future %%'', true)) '
                    'GROUP BY 3', staging)
@@ -689,8 +702,9 @@ BEGIN
                 EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
                                'SELECT $1, f.key, f.left_out, f.profile, 0 '
                                'FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f '
-                               'WHERE f.left_out IS NULL OR f.left_out LIKE ''future %%'' AND NOT EXISTS '
-                               '   (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)',
+                               'WHERE (f.left_out IS NULL OR f.left_out LIKE ''future %%'' AND NOT EXISTS '
+                               '   (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)) '
+                               '  AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $2 AND b.key = f.key)',
                                kind || '_pending')
                 USING c.id, kind, since;
             EXCEPTION WHEN OTHERS THEN
@@ -795,6 +809,9 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'key and block must not be NULL';
     END IF;
     PERFORM profiles._lock_kind(kind);
+    -- Who has written to a source that keeps, and not committed yet, may have kept
+    -- something; whoever comes later sees what is noted here.
+    PERFORM profiles._lock_relations(ARRAY(SELECT profiles._source_view(c.id) FROM profiles.source_config c WHERE c.on_change = 'keep' ORDER BY c.id));
     PERFORM profiles._forget_attributes(kind, key, block);
     FOREACH place IN ARRAY ARRAY[profiles._storage(kind), kind || '_pending', kind || '_staging', kind || '_search_due'] LOOP
         IF to_regclass(format('profiles.%I', place)) IS NOT NULL THEN
@@ -808,6 +825,9 @@ BEGIN
     IF block THEN
         INSERT INTO profiles.blocked (kind, key) VALUES (kind, key) ON CONFLICT DO NOTHING;
     ELSE
+        INSERT INTO profiles.forgotten (source_id, kind, key_hash)
+        SELECT c.id, kind, sha256(convert_to(key, getdatabaseencoding()))
+        FROM profiles.source_config c ON CONFLICT DO NOTHING;
         RAISE NOTICE 'events of % "%" would make a profile again when they are folded again', kind, key
             USING HINT = 'Delete them too, or say block => true.';
     END IF;
@@ -817,7 +837,7 @@ COMMENT ON FUNCTION profiles._forget(oid, text, text, boolean) IS 'Internal: for
 
 CREATE FUNCTION profiles.forget(kind text, key text, block boolean DEFAULT false) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.forget(text, text, boolean) IS 'Erases all that is stored of a subject: its profile, what is kept and pending, its custom attributes that come by id, e-mail or name. Its events and rows of reference tables are not touched; block => true refuses them from now on, and what syncs would bring by its id; otherwise a rebuild or sync brings them back. Waits for a running refresh or rebuild. Undo of block: unblock.';
+COMMENT ON FUNCTION profiles.forget(text, text, boolean) IS 'Erases all that is stored of a subject: its profile, what is kept and pending, its custom attributes that come by id, e-mail or name. Its events and rows of reference tables are not touched; block => true refuses them from now on, and what syncs would bring by its id; otherwise a rebuild or sync brings them back. When its events go, nothing of them is kept, under on_change keep either. Waits for a running refresh or rebuild, and writers of sources that keep. Undo of block: unblock.';
 
 CREATE FUNCTION profiles._unblock(caller oid, kind text, key text) RETURNS void
     LANGUAGE plpgsql

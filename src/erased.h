@@ -1,0 +1,21 @@
+/*
+ * erased.h
+ *		Keys that forget() has erased; see erased.c.
+ */
+#ifndef PROFILES_ERASED_H
+#define PROFILES_ERASED_H
+
+typedef enum Erasure
+{
+	NOT_ERASED,
+	FORGOTTEN,					/* what goes is not kept */
+	BLOCKED						/* events are refused */
+} Erasure;
+
+typedef struct ErasedKeys ErasedKeys;
+
+extern ErasedKeys *erased_begin(const char *kind, int32 source_id);
+extern Erasure erased_find(ErasedKeys *erased, Datum key);
+extern void erased_end(ErasedKeys *erased);
+
+#endif							/* PROFILES_ERASED_H */
