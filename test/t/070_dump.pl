@@ -55,6 +55,7 @@ my %same = (
 	kept      => q{SELECT * FROM profiles.kept ORDER BY 1, 2, 3, 4},
 	due       => q{SELECT kind, source_id, reason, since FROM profiles.due ORDER BY id},
 	blocked   => q{SELECT * FROM profiles.blocked ORDER BY 1, 2},
+	forgotten => q{SELECT * FROM profiles.forgotten ORDER BY 1, 2, 3},
 	countries => q{SELECT * FROM profiles.country ORDER BY code},
 	relations => q{SELECT c.relname, c.relkind, pg_get_userbyid(c.relowner), pg_get_viewdef(c.oid)
 		FROM pg_class c WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY 1},
@@ -133,7 +134,8 @@ sub fill_database
 		SELECT profiles.create_segment('some', 'account_id < ''a2''', 'account')});
 	run_as($owner, $db, q{
 		DELETE FROM web.events WHERE id <= 5;
-		SELECT profiles.forget('user', 'u3', block => true)});
+		SELECT profiles.forget('user', 'u3', block => true);
+		SELECT profiles.forget('user', 'somebody')});
 	run_as($owner, $db, q{CALL profiles.refresh()});
 	# pending: rows, a mark, a held event; and something due
 	run_as($owner, $db, q{
@@ -173,6 +175,7 @@ sub check_restored
 	run_as($owner, $db, 'CALL profiles.rebuild()');
 	is_deeply(rows($db, $same{verify}), [], "$name: verify after a rebuild");
 	is($node->safe_psql($db, q{SELECT count(*) > 0 FROM profiles.kept}), 't', "$name: what is kept is kept");
+	is($node->safe_psql($db, q{SELECT count(*) > 0 FROM profiles.forgotten}), 't', "$name: who is forgotten is known");
 	is(run_as('analyst', $db, q{SELECT count(*) FROM profiles.users WHERE user_id = 'written'}), '1', "$name: rights are as they were");
 
 	# custom attributes are synced, columns come back, segments follow
