@@ -67,6 +67,21 @@ COMMENT ON COLUMN profiles.source_failure.message IS 'The error.';
 COMMENT ON COLUMN profiles.source_failure.hint IS 'Its hint, if it had one.';
 COMMENT ON COLUMN profiles.source_failure.was_folded IS 'Had it been folded as a whole before, so that it has a part in profiles?';
 
+CREATE TABLE profiles.latest_failure (
+    source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
+    kind text NOT NULL CHECK (kind IN ('user', 'account')),
+    failed_at timestamptz NOT NULL DEFAULT now(),
+    sqlstate text NOT NULL,
+    message text NOT NULL,
+    PRIMARY KEY (source_id, kind)
+);
+COMMENT ON TABLE profiles.latest_failure IS 'Sources whose latest events refresh(since => ...) could not fold, until it or a rebuild can; they are not left out. See the view status.';
+COMMENT ON COLUMN profiles.latest_failure.source_id IS 'The source.';
+COMMENT ON COLUMN profiles.latest_failure.kind IS 'user or account.';
+COMMENT ON COLUMN profiles.latest_failure.failed_at IS 'When it was last tried.';
+COMMENT ON COLUMN profiles.latest_failure.sqlstate IS 'Class of the error.';
+COMMENT ON COLUMN profiles.latest_failure.message IS 'The error.';
+
 -- Pending rows are only ever appended by writers, so that these never wait for
 -- each other, and taken by whoever has the kind's upkeep lock. A profile is to
 -- be merged; a key without one is a mark: to be computed anew from its events; a
@@ -199,6 +214,7 @@ ALTER TABLE profiles.source_config OWNER TO @extowner@;
 ALTER TABLE profiles.source_part OWNER TO @extowner@;
 ALTER TABLE profiles.source_count OWNER TO @extowner@;
 ALTER TABLE profiles.source_failure OWNER TO @extowner@;
+ALTER TABLE profiles.latest_failure OWNER TO @extowner@;
 ALTER TABLE profiles.kept OWNER TO @extowner@;
 ALTER TABLE profiles.due OWNER TO @extowner@;
 ALTER TABLE profiles.blocked OWNER TO @extowner@;
@@ -212,6 +228,7 @@ SELECT pg_extension_config_dump('profiles.source_config_id_seq', '');
 SELECT pg_extension_config_dump('profiles.source_part', '');
 SELECT pg_extension_config_dump('profiles.source_count', '');
 SELECT pg_extension_config_dump('profiles.source_failure', '');
+SELECT pg_extension_config_dump('profiles.latest_failure', '');
 SELECT pg_extension_config_dump('profiles.user_pending', '');
 SELECT pg_extension_config_dump('profiles.account_pending', '');
 SELECT pg_extension_config_dump('profiles.kept', '');
@@ -325,9 +342,11 @@ LEFT JOIN LATERAL (
 ) n ON true
 LEFT JOIN LATERAL (
     SELECT f.sqlstate || ': ' || f.message AS error, f.failed_at
-    FROM profiles.source_failure f
+    FROM (SELECT true AS left_out, source_id, kind, failed_at, sqlstate, message FROM profiles.source_failure
+          UNION ALL
+          SELECT false, source_id, kind, failed_at, sqlstate, message FROM profiles.latest_failure) f
     WHERE f.source_id = c.id AND f.kind = coalesce(k.kind, f.kind)
-    ORDER BY f.failed_at DESC, f.kind LIMIT 1
+    ORDER BY f.left_out DESC, f.failed_at DESC, f.kind LIMIT 1
 ) f ON true;
 ALTER VIEW profiles.status OWNER TO @extowner@;
 COMMENT ON VIEW profiles.status IS 'How up to date the profiles are, per source and kind, and what became of its events: folded, or left out and why.';
@@ -341,8 +360,8 @@ COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt becau
 COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since.';
 COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
 COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out.';
-COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole: SQLSTATE and message of the error that folding it ended with; NULL if it is not.';
-COMMENT ON COLUMN profiles.status.failed_at IS 'When folding it was last tried, if it is left out.';
+COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole, or, if no rebuild is due, why the last refresh(since => ...) could not fold its latest events: SQLSTATE and message of the error; NULL if it is well.';
+COMMENT ON COLUMN profiles.status.failed_at IS 'When folding it was last tried, if that failed.';
 
 CREATE VIEW profiles.progress AS
 SELECT kind, phase, done, total,

@@ -476,6 +476,7 @@ BEGIN
     EXECUTE format('DELETE FROM profiles.%I s WHERE s.source_id = $1 AND s.left_out IS NOT NULL', staging)
     USING source_id;
     DELETE FROM profiles.source_failure f WHERE f.source_id = _fold_source.source_id AND f.kind = _fold_source.kind;
+    DELETE FROM profiles.latest_failure f WHERE f.source_id = _fold_source.source_id AND f.kind = _fold_source.kind;
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
     IF profiles._ends_call(sqlstate) THEN
@@ -697,7 +698,9 @@ BEGIN
     PERFORM profiles._check_kind(kind);
     PERFORM profiles._keep_events();
     IF since IS NOT NULL THEN
-        FOR c IN SELECT s.id, s.source FROM profiles.source_config s ORDER BY s.id LOOP
+        FOR c IN
+            SELECT s.id, s.source FROM profiles.source_config s WHERE to_regclass(profiles._source_view(s.id)) IS NOT NULL ORDER BY s.id
+        LOOP
             BEGIN
                 EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
                                'SELECT $1, f.key, f.left_out, f.profile, 0 '
@@ -707,12 +710,16 @@ BEGIN
                                '  AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $2 AND b.key = f.key)',
                                kind || '_pending')
                 USING c.id, kind, since;
+                DELETE FROM profiles.latest_failure f WHERE f.source_id = c.id AND f.kind = _refresh_step.kind;
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
                 IF profiles._ends_call(sqlstate) THEN
                     RAISE;
                 END IF;
                 -- nothing is lost: who asks again for the same time gets it
+                INSERT INTO profiles.latest_failure AS f (source_id, kind, sqlstate, message) VALUES (c.id, kind, sqlstate, sqlerrm)
+                ON CONFLICT ON CONSTRAINT latest_failure_pkey DO UPDATE
+                SET failed_at = EXCLUDED.failed_at, sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message;
                 RAISE WARNING 'could not fold the latest events of source %: %', c.source, sqlerrm USING
                     ERRCODE = sqlstate,
                     HINT = coalesce(nullif(hint, '') || ' ', '') || format('When that is mended, CALL profiles.refresh(since => %L).', since);
@@ -722,6 +729,20 @@ BEGIN
     IF EXISTS (SELECT FROM profiles.due d WHERE d.kind = _refresh_step.kind) THEN
         PERFORM profiles._rebuild_begin(kind);
     ELSE
+        -- DROP TABLE ... CASCADE takes the view along, and nobody tells us
+        FOR c IN
+            SELECT s.id FROM profiles.source_config s
+            WHERE to_regclass(profiles._source_view(s.id)) IS NULL
+              AND NOT EXISTS (SELECT FROM profiles.source_failure f WHERE f.source_id = s.id AND f.kind = _refresh_step.kind)
+            ORDER BY s.id
+        LOOP
+            BEGIN
+                PERFORM profiles._check_source_is_there(c.id);
+            EXCEPTION WHEN undefined_table THEN
+                GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+                PERFORM profiles._note_failure(c.id, kind, sqlstate, sqlerrm, hint);
+            END;
+        END LOOP;
         PERFORM profiles._warn_of_failure(f) FROM profiles.source_failure f
         WHERE f.kind = _refresh_step.kind AND f.failed_at < now() ORDER BY f.source_id;
         INSERT INTO profiles.upkeep AS u (kind, phase, started_at, noticed_at)
@@ -746,7 +767,7 @@ COMMENT ON PROCEDURE profiles.rebuild(text) IS 'Folds all events of all sources 
 
 CREATE PROCEDURE profiles.refresh(kind text DEFAULT NULL, since timestamptz DEFAULT NULL)
     AS 'MODULE_PATHNAME', 'profiles_run_refresh' LANGUAGE C;
-COMMENT ON PROCEDURE profiles.refresh(text, timestamptz) IS 'Brings the profiles of a kind, or of both (NULL), up to date: merges what was captured, computes anew what changed, notices partitions that came or went, rebuilds where that is due. since: also folds again all events from this time on, for sources that are not captured; overlap is harmless. It commits in batches. If another session is at it already, it says so and returns. In a transaction block it is one transaction, with a NOTICE.';
+COMMENT ON PROCEDURE profiles.refresh(text, timestamptz) IS 'Brings the profiles of a kind, or of both (NULL), up to date: merges what was captured, computes anew what changed, notices partitions that came or went, rebuilds where that is due. since: also folds again all events from this time on, for sources that are not captured; overlap is harmless; one where that fails is shown by profiles.status, with a WARNING, until it is done or a rebuild is. It commits in batches. If another session is at it already, it says so and returns. In a transaction block it is one transaction, with a NOTICE.';
 
 -- verify: stored profiles against a fold from scratch
 
@@ -755,6 +776,8 @@ CREATE FUNCTION profiles._verify(caller oid, kind text, sample double precision)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    gone text;
 BEGIN
     PERFORM profiles._check_kind(kind);
     IF sample IS NULL OR NOT sample > 0 OR sample > 1 THEN
@@ -763,6 +786,14 @@ BEGIN
             HINT = 'It is the share of subjects to verify, greater than 0 and at most 1.';
     END IF;
     PERFORM profiles._lock_sources();
+    SELECT c.source INTO gone FROM profiles.source_config c
+    WHERE to_regclass(profiles._source_view(c.id)) IS NULL ORDER BY c.id LIMIT 1;
+    IF FOUND THEN
+        RAISE undefined_table USING
+            MESSAGE = format('the relation of source %s is gone', gone),
+            DETAIL = 'Without its events nobody can say what is right.',
+            HINT = format('Remove the source with profiles.drop_source(%L).', gone);
+    END IF;
     RETURN QUERY EXECUTE format($query$
         WITH folded AS (
             SELECT f.key, f.profile

@@ -133,6 +133,14 @@ SELECT profiles.add_source('bs.bad', mapping => '{"user_id": "uid", "plan": "pla
 INSERT INTO bs.bad VALUES (400, '2023-05-01Z', 'gone', 'gone');
 CALL profiles.refresh('user');
 DROP TABLE bs.bad CASCADE;
+-- that is noticed though there is nothing to do, and nobody can say any more what is right
+CALL profiles.refresh();
+TABLE bs.status;
+CALL profiles.refresh('user');
+SELECT kind, sqlstate, was_folded FROM profiles.source_failure ORDER BY kind;
+SELECT count(*) FROM profiles.verify('user');
+SELECT user_id FROM profiles.users WHERE user_id = 'gone';
+CALL profiles.refresh('user', '2023-01-01Z');
 DELETE FROM bs.good WHERE uid = 'u6';
 CALL profiles.refresh('user');
 TABLE bs.status;
@@ -152,7 +160,19 @@ UPDATE bs.switch SET state = '08006';
 CALL profiles.refresh('user', '2023-06-01Z');
 SELECT user_id FROM profiles.users WHERE user_id IN ('seen', 'since') ORDER BY 1;
 SELECT count(*) AS failures FROM profiles.source_failure;
+-- status says so until it is done, or a rebuild is; the source is not left out
+TABLE bs.status;
+CALL profiles.refresh('user');
+TABLE bs.status;
 UPDATE bs.switch SET state = '';
+CALL profiles.refresh('user', '2023-06-01Z');
+TABLE bs.status;
+UPDATE bs.switch SET state = '08006';
+CALL profiles.refresh(NULL, '2023-06-01Z');
+TABLE bs.status;
+UPDATE bs.switch SET state = '';
+CALL profiles.rebuild('user');
+TABLE bs.status;
 SELECT profiles.drop_source('bs.seen'), profiles.drop_source('bs.good');
 CALL profiles.refresh();
 
