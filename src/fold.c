@@ -174,7 +174,10 @@ filter_branches(SourceDefinition *source)
 	return sql.data;
 }
 
-/* The events that are asked for, where that is not all: parameters 2 and 3. */
+/*
+ * The events that are asked for, where that is not all: parameters 2 and 3.  Those
+ * without a time may be of any, and are counted.
+ */
 static void
 add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *time)
 {
@@ -192,7 +195,7 @@ add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *
 		word = " AND ";
 	}
 	if (fold->since != DT_NOBEGIN)
-		appendStringInfo(sql, "%s(%s) >= $3", word, time);
+		appendStringInfo(sql, "%s((%s) >= $3 OR (%s) IS NULL)", word, time, time);
 }
 
 /*
@@ -203,7 +206,8 @@ add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *
  * Events that are held come with their profile too, one row for each time.
  *
  * Where key, time or filters are more than columns, they are computed once per
- * row in subqueries that the planner must not flatten.  Attributes are arguments
+ * row in subqueries that the planner must not flatten, key and time only for rows
+ * that the filters let pass; a time that is a column can't fail.  Attributes are arguments
  * of the aggregate alone, so they are not evaluated for rows left out.
  */
 static char *
@@ -232,9 +236,10 @@ fold_query(ProfilesFold *fold, const char *from)
 						alias, f, from, alias);
 		f = "\"profiles filter\"";
 		from = psprintf("(SELECT %s.*, CASE WHEN %s IS NULL THEN %s END AS \"profiles key\", "
-						"CASE WHEN %s IS NULL THEN %s END AS \"profiles time\" "
-						"FROM %s OFFSET 0) AS %s",
-						alias, f, k, f, t, from, alias);
+						"%s AS \"profiles time\" FROM %s OFFSET 0) AS %s",
+						alias, f, k,
+						seen_at->is_column ? t : psprintf("CASE WHEN %s IS NULL THEN %s END", f, t),
+						from, alias);
 		k = "\"profiles key\"";
 		t = "\"profiles time\"";
 	}

@@ -39,14 +39,16 @@ CREATE TABLE profiles.source_count (
     reason text NOT NULL,
     events bigint NOT NULL,
     example text,
+    since timestamptz,
     PRIMARY KEY (source_id, kind, reason)
 );
 COMMENT ON TABLE profiles.source_count IS 'What became of the events of each source; see the view status.';
 COMMENT ON COLUMN profiles.source_count.source_id IS 'The source.';
 COMMENT ON COLUMN profiles.source_count.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.source_count.reason IS 'Why events were left out, or "folded".';
-COMMENT ON COLUMN profiles.source_count.events IS 'How many: all of the last rebuild and those captured since.';
+COMMENT ON COLUMN profiles.source_count.events IS 'How many: those of the last rebuild and those captured since; of a source that is not captured, those of the last rebuild or refresh(since => ...).';
 COMMENT ON COLUMN profiles.source_count.example IS 'Key of one of them, where it is known.';
+COMMENT ON COLUMN profiles.source_count.since IS 'Time from which on events were counted, if the last to count was refresh(since => ...).';
 
 CREATE TABLE profiles.source_failure (
     source_id integer NOT NULL REFERENCES profiles.source_config ON DELETE CASCADE,
@@ -108,7 +110,7 @@ BEGIN
                        format('What was captured and is not yet in profiles.%s_profile; refresh puts it there.', kind));
         EXECUTE format('COMMENT ON COLUMN profiles.%I.source_id IS %L', kind || '_pending', 'The source.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.key IS %L', kind || '_pending', 'Key of the subject.');
-        EXECUTE format('COMMENT ON COLUMN profiles.%I.left_out IS %L', kind || '_pending', 'Why events were left out, or "future" and the time from which they count.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.left_out IS %L', kind || '_pending', 'Why events were left out, "future" and the time from which they count, or "folded" if they are in profiles already and only to be counted.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.profile IS %L', kind || '_pending', 'The fold of the events; NULL with a key: the subject is to be computed anew.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.events IS %L', kind || '_pending', 'How many events.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.example IS %L', kind || '_pending', 'Key of an event whose expressions failed.');
@@ -312,7 +314,8 @@ SELECT c.source,
        coalesce(n.left_out, '{}') AS left_out,
        coalesce(n.examples, '{}') AS examples,
        f.error,
-       f.failed_at
+       f.failed_at,
+       n.since AS counted_since
 FROM profiles.source_config c
 LEFT JOIN profiles._source_kind k ON k.source_id = c.id
 LEFT JOIN LATERAL (
@@ -325,17 +328,18 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT sum(s.events) FILTER (WHERE s.reason = 'folded')::bigint AS folded,
            jsonb_object_agg(s.reason, s.events) FILTER (WHERE s.reason <> 'folded') AS left_out,
-           jsonb_object_agg(s.reason, s.example) FILTER (WHERE s.reason <> 'folded' AND s.example IS NOT NULL) AS examples
+           jsonb_object_agg(s.reason, s.example) FILTER (WHERE s.reason <> 'folded' AND s.example IS NOT NULL) AS examples,
+           max(s.since) AS since
     FROM (
-        SELECT r.reason, sum(r.events)::bigint AS events, min(r.example) AS example
-        FROM (SELECT n.kind, n.source_id, n.reason, n.events, n.example FROM profiles.source_count n
+        SELECT r.reason, sum(r.events)::bigint AS events, min(r.example) AS example, max(r.since) AS since
+        FROM (SELECT n.kind, n.source_id, n.reason, n.events, n.example, n.since FROM profiles.source_count n
               UNION ALL
               SELECT 'user', source_id, CASE WHEN left_out LIKE 'future %' THEN 'future' ELSE left_out END,
-                     events, coalesce(example, key)
+                     events, coalesce(example, key), NULL
               FROM profiles.user_pending WHERE left_out IS NOT NULL
               UNION ALL
               SELECT 'account', source_id, CASE WHEN left_out LIKE 'future %' THEN 'future' ELSE left_out END,
-                     events, coalesce(example, key)
+                     events, coalesce(example, key), NULL
               FROM profiles.account_pending WHERE left_out IS NOT NULL) r
         WHERE r.source_id = c.id AND r.kind = k.kind
         GROUP BY r.reason) s
@@ -357,11 +361,12 @@ COMMENT ON COLUMN profiles.status.lag IS 'Age of the oldest of them; NULL if the
 COMMENT ON COLUMN profiles.status.last_refresh IS 'When the last refresh of the kind that is done began.';
 COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the kind that is done began.';
 COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does; if the source is left out, only rebuild.';
-COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since.';
-COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
+COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since; of a source that is not captured, by the last rebuild or refresh(since => ...). What is captured is counted each time, so only a rebuild says how many events there are.';
+COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, counted as in folded, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
 COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out.';
 COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole, or, if no rebuild is due, why the last refresh(since => ...) could not fold its latest events: SQLSTATE and message of the error; NULL if it is well.';
 COMMENT ON COLUMN profiles.status.failed_at IS 'When folding it was last tried, if that failed.';
+COMMENT ON COLUMN profiles.status.counted_since IS 'Time from which on events of a source that is not captured are counted in folded and left_out, if refresh(since => ...) has counted them; NULL: all are.';
 
 CREATE VIEW profiles.progress AS
 SELECT kind, phase, done, total,

@@ -203,6 +203,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._stop_upkeep() IS 'Internal: waits for running upkeep, not for long, and keeps it away until the end of the transaction.';
 
+CREATE FUNCTION profiles._notice_uncaptured(source text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE NOTICE 'events of % are not captured as they change', source
+        USING HINT = 'CALL profiles.refresh(since => ...) folds new ones; UPDATE and DELETE are found by profiles.verify() and profiles.rebuild() only.';
+END
+$$;
+COMMENT ON FUNCTION profiles._notice_uncaptured(text) IS 'Internal: says what is not seen of a table that is not captured.';
+
 -- Triggers and records of a source's tables, as its row says.
 CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
     LANGUAGE plpgsql
@@ -253,6 +264,29 @@ END
 $$;
 COMMENT ON FUNCTION profiles._drop_pending(integer) IS 'Internal: forgets what was captured under a definition that goes.';
 
+-- A source keeps its name when its relation is renamed.
+CREATE FUNCTION profiles._refuse_duplicate(source_name text, events regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    view regclass := (SELECT to_regclass(profiles._source_view(c.id)) FROM profiles.source_config c WHERE c.source = source_name);
+    reads regclass := profiles._source_relation(view);
+BEGIN
+    IF reads = events THEN
+        RAISE duplicate_object USING
+            MESSAGE = format('source %s exists already', source_name),
+            HINT = format('Change it with profiles.alter_source(%L, ...), or remove it with profiles.drop_source(%1$L).', source_name);
+    END IF;
+    RAISE duplicate_object USING
+        MESSAGE = format('source %s exists already, for another relation', source_name),
+        HINT = CASE WHEN reads IS NULL THEN 'Its relation is gone.'
+                    ELSE format('It reads %s, which had that name when it was added.', reads) END ||
+               format(' Remove it with profiles.drop_source(%L) first.', source_name);
+END
+$$;
+COMMENT ON FUNCTION profiles._refuse_duplicate(text, regclass) IS 'Internal: refuses to add a source whose name is taken.';
+
 CREATE FUNCTION profiles._add_source(caller oid, events regclass, preset text, mapping jsonb, filter text,
                                      capture text, on_change text, rls text) RETURNS text
     LANGUAGE plpgsql
@@ -288,9 +322,7 @@ BEGIN
             MESSAGE = format('%s has row-level security', events),
             HINT = 'Stored profiles are not filtered by row. Say rls => ''invoker'' to show events with the reader''s rights, or rls => ''ignore''.';
     ELSIF EXISTS (SELECT FROM profiles.source_config c WHERE c.source = source_name) THEN
-        RAISE duplicate_object USING
-            MESSAGE = format('source %s exists already', source_name),
-            HINT = format('Change it with profiles.alter_source(%L, ...), or remove it with profiles.drop_source(%1$L).', source_name);
+        PERFORM profiles._refuse_duplicate(source_name, events);
     END IF;
     IF class.relkind NOT IN ('r', 'p') AND capture IN ('deferred', 'immediate') THEN
         RAISE NOTICE '% is no table, so its events can''t be captured as they change', source_name
@@ -326,8 +358,7 @@ BEGIN
     PERFORM profiles._replace_events(added.id);
 
     IF capture = 'none' AND class.relkind IN ('r', 'p') THEN
-        RAISE NOTICE 'events of % are not captured as they change', source_name
-            USING HINT = 'CALL profiles.refresh(since => ...) folds new ones; UPDATE and DELETE are found by profiles.verify() and profiles.rebuild() only.';
+        PERFORM profiles._notice_uncaptured(source_name);
     END IF;
     RETURN source_name;
 END
@@ -437,9 +468,13 @@ BEGIN
                 MESSAGE = format('role %I has no TRIGGER privilege on %s', pg_get_userbyid(adder), events),
                 HINT = 'Ask the owner of the table for it.';
         END IF;
-        -- events that came while nothing captured them, or straight into profiles
-        IF found.capture IN ('none', 'immediate') THEN
+        -- Events came while nothing captured them, or straight into profiles, where a
+        -- rebuild that was interrupted would not have them if it went on.
+        IF found.capture IN ('none', 'immediate') AND coalesce(capture, found.capture) <> found.capture THEN
             PERFORM profiles._mark_due(found, 'altered');
+        END IF;
+        IF capture = 'none' AND found.capture <> 'none' THEN
+            PERFORM profiles._notice_uncaptured(found.source);
         END IF;
         UPDATE profiles.source_config c
         SET capture = coalesce(_alter_source.capture, c.capture),

@@ -678,6 +678,54 @@ END
 $$;
 COMMENT ON FUNCTION profiles._rebuild_step(text, boolean, timestamptz) IS 'Internal: one step of rebuild.';
 
+-- Folds the events of a source from a time on into pending. If it is captured, they
+-- are counted already. Else they are counted here, instead of what was counted
+-- before, since what two calls fold mostly overlaps; and nobody else writes what is
+-- held of it.
+CREATE FUNCTION profiles._fold_since(source_id integer, kind text, since timestamptz) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    counts boolean := EXISTS (SELECT FROM profiles.source_config c WHERE c.id = _fold_since.source_id AND c.capture = 'none');
+BEGIN
+    IF counts THEN
+        EXECUTE format('DELETE FROM profiles.%I p WHERE p.source_id = $1 AND p.left_out IS NOT NULL '
+                       'AND (p.profile IS NULL OR profiles.first_seen(p.profile) >= $2)', kind || '_pending')
+        USING source_id, since;
+        -- captured before it was altered
+        EXECUTE format('UPDATE profiles.%I p SET events = 0 WHERE p.source_id = $1 AND p.left_out IS NULL AND p.events > 0', kind || '_pending')
+        USING source_id;
+        DELETE FROM profiles.source_count n WHERE n.source_id = _fold_since.source_id AND n.kind = _fold_since.kind;
+    END IF;
+    EXECUTE format($query$
+        WITH folded AS MATERIALIZED (
+            SELECT f.*, b.key IS NOT NULL AND f.profile IS NOT NULL AS blocked, b.key IS NULL AS may_be_named
+            FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f
+            LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = CASE WHEN f.profile IS NULL THEN coalesce(f.example, f.key) ELSE f.key END
+        ), counted AS (
+            INSERT INTO profiles.source_count (source_id, kind, reason, events, example, since)
+            SELECT $1, $2, r.reason, sum(r.events), min(r.example), nullif($3, '-infinity')
+            FROM (SELECT 'folded' AS reason, 0 AS events, NULL AS example
+                  UNION ALL
+                  SELECT CASE WHEN f.blocked THEN 'blocked' ELSE coalesce(f.left_out, 'folded') END, f.events,
+                         CASE WHEN f.left_out IS NOT NULL AND f.may_be_named THEN left(coalesce(f.example, f.key), 200) END
+                  FROM folded f WHERE f.blocked OR coalesce(f.left_out NOT LIKE 'future %%', true)) r
+            WHERE $4
+            GROUP BY r.reason
+        )
+        INSERT INTO profiles.%1$I (source_id, key, left_out, profile, events)
+        SELECT $1, f.key, f.left_out, f.profile, CASE WHEN f.left_out IS NULL THEN 0 ELSE f.events END
+        FROM folded f
+        WHERE NOT f.blocked
+          AND (f.left_out IS NULL OR f.left_out LIKE 'future %%' AND ($4 OR NOT EXISTS
+               (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)))
+        $query$, kind || '_pending')
+    USING source_id, kind, since, counts;
+END
+$$;
+COMMENT ON FUNCTION profiles._fold_since(integer, text, timestamptz) IS 'Internal: folds the events of a source from a time on into pending, and counts them if it is not captured.';
+
 CREATE FUNCTION profiles._refresh_step(kind text, first boolean, since timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -702,14 +750,7 @@ BEGIN
             SELECT s.id, s.source FROM profiles.source_config s WHERE to_regclass(profiles._source_view(s.id)) IS NOT NULL ORDER BY s.id
         LOOP
             BEGIN
-                EXECUTE format('INSERT INTO profiles.%1$I AS p (source_id, key, left_out, profile, events) '
-                               'SELECT $1, f.key, f.left_out, f.profile, 0 '
-                               'FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f '
-                               'WHERE (f.left_out IS NULL OR f.left_out LIKE ''future %%'' AND NOT EXISTS '
-                               '   (SELECT FROM profiles.%1$I q WHERE q.source_id = $1 AND q.key = f.key AND q.left_out = f.left_out)) '
-                               '  AND NOT EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $2 AND b.key = f.key)',
-                               kind || '_pending')
-                USING c.id, kind, since;
+                PERFORM profiles._fold_since(c.id, kind, since);
                 DELETE FROM profiles.latest_failure f WHERE f.source_id = c.id AND f.kind = _refresh_step.kind;
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
