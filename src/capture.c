@@ -570,7 +570,7 @@ put_screened(void *put_to, Datum *values, bool *nulls)
 				put_bare(screen, values[FOLDED_KEY], NULL, Int64GetDatum(0));
 				return;
 			}
-			if (capture->keep && !held)
+			if (!held)
 				tuplestore_putvalues(capture->kept_rows, capture->cached->tupdesc, values, nulls);
 			break;
 		case NOT_ERASED:
@@ -583,7 +583,7 @@ put_screened(void *put_to, Datum *values, bool *nulls)
 static bool
 begin_screen(Screen *screen, Capture *capture, bool old)
 {
-	screen->erased = erased_begin(profiles_kinds[capture->kind], capture->source_id);
+	screen->erased = erased_begin(profiles_kinds[capture->kind], capture->source_id, capture->keep);
 	if (screen->erased == NULL)
 		return false;
 	screen->capture = capture;

@@ -100,16 +100,18 @@ close_table(Lookup *lookup)
 }
 
 /*
- * Begins to look up keys of a kind; NULL if nobody was ever erased.  What counts is
- * what is committed now, whatever the transaction's snapshot sees.
+ * Begins to look up keys of a kind; NULL if nobody was ever erased.  Who was
+ * forgotten matters only to sources that keep.  What counts is what is committed
+ * now, whatever the transaction's snapshot sees.
  */
 ErasedKeys *
-erased_begin(const char *kind, int32 source_id)
+erased_begin(const char *kind, int32 source_id, bool keep)
 {
 	ErasedKeys *erased = palloc0(sizeof(ErasedKeys));
 	bool		any = open_table(&erased->blocked, "blocked");
 
-	any |= open_table(&erased->forgotten, "forgotten");
+	if (keep)
+		any |= open_table(&erased->forgotten, "forgotten");
 	if (!any)
 	{
 		pfree(erased);

@@ -14,7 +14,7 @@ typedef enum Erasure
 
 typedef struct ErasedKeys ErasedKeys;
 
-extern ErasedKeys *erased_begin(const char *kind, int32 source_id);
+extern ErasedKeys *erased_begin(const char *kind, int32 source_id, bool keep);
 extern Erasure erased_find(ErasedKeys *erased, Datum key);
 extern void erased_end(ErasedKeys *erased);
 
