@@ -113,8 +113,7 @@ $node->safe_psql('postgres', "SELECT profiles.alter_source('public.events', capt
 cmp_ok($done, '>', 100, 'immediate: transactions of one statement');
 is($deadlocks, '0', 'immediate: no deadlocks');
 is($failed, '0', 'immediate: no failures');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM profiles.user_pending'),
-	'0', 'immediate: nothing was pending');
+is($node->safe_psql('postgres', 'SELECT sum(pending) FROM profiles.status'), '0', 'immediate: nothing was pending');
 is_right('immediate');
 
 ($done, $failed, $deadlocks) = run_clients('immediate_refreshed', $seconds - int($seconds * 0.7), "$draw$insert", 'CALL profiles.refresh();');
