@@ -62,7 +62,7 @@ typedef enum Writing
 {
 	WRITE_PENDING,				/* new rows, to be merged later */
 	WRITE_DIRECT,				/* new rows, at once */
-	WRITE_COUNTS,				/* with that: rows left out or held, and how many were merged */
+	WRITE_LEFT_OUT,				/* the rest of them: rows left out or held */
 	WRITE_CHANGES,				/* marks for what changed, new rows */
 	WRITE_MARKS,				/* marks for old rows */
 	WRITE_KEPT,					/* old rows are kept */
@@ -91,14 +91,9 @@ static const char *const writings[WRITINGS] = {
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
 	"SELECT $1, r.* FROM " NEW_ROWS " r",
 
-	/* appended, since writers that counted in one row would wait for each other */
-	[WRITE_COUNTS] =
+	[WRITE_LEFT_OUT] =
 	"INSERT INTO profiles.%1$s_pending (source_id, key, left_out, profile, events, example) "
-	"SELECT $1, r.* FROM " NEW_ROWS " r WHERE r.left_out IS NOT NULL OR r.profile IS NULL "
-	"UNION ALL "
-	"SELECT $1, NULL, CASE WHEN b.key IS NULL THEN 'folded' ELSE 'blocked' END, NULL, sum(r.events), NULL "
-	"FROM " NEW_ROWS " r LEFT JOIN profiles.blocked b ON b.kind = '%1$s' AND b.key = r.key "
-	"WHERE r.left_out IS NULL AND r.profile IS NOT NULL GROUP BY 3",
+	"SELECT $1, r.* FROM " NEW_ROWS " r WHERE r.left_out IS NOT NULL OR r.profile IS NULL",
 
 	/*
 	 * A subject whose old and new rows fold into the same needs nothing: what
@@ -714,11 +709,13 @@ capture_insert(Capture *capture, bool immediate)
 					  ShareLock, false, false))
 	{
 		write_rows(capture, WRITE_DIRECT);
-		write_rows(capture, WRITE_COUNTS);
+		write_rows(capture, WRITE_LEFT_OUT);
 	}
 	else
+	{
 		write_pending(capture);
-	merge_if_many(capture);
+		merge_if_many(capture);
+	}
 }
 
 /*

@@ -110,7 +110,7 @@ BEGIN
                        format('What was captured and is not yet in profiles.%s_profile; refresh puts it there.', kind));
         EXECUTE format('COMMENT ON COLUMN profiles.%I.source_id IS %L', kind || '_pending', 'The source.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.key IS %L', kind || '_pending', 'Key of the subject.');
-        EXECUTE format('COMMENT ON COLUMN profiles.%I.left_out IS %L', kind || '_pending', 'Why events were left out, "future" and the time from which they count, or "folded" if they are in profiles already and only to be counted.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.left_out IS %L', kind || '_pending', 'Why events were left out, or "future" and the time from which they count.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.profile IS %L', kind || '_pending', 'The fold of the events; NULL with a key: the subject is to be computed anew.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.events IS %L', kind || '_pending', 'How many events.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.example IS %L', kind || '_pending', 'Key of an event whose expressions failed.');
@@ -361,7 +361,7 @@ COMMENT ON COLUMN profiles.status.lag IS 'Age of the oldest of them; NULL if the
 COMMENT ON COLUMN profiles.status.last_refresh IS 'When the last refresh of the kind that is done began.';
 COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the kind that is done began.';
 COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does; if the source is left out, only rebuild.';
-COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since; of a source that is not captured, by the last rebuild or refresh(since => ...). What is captured is counted each time, so only a rebuild says how many events there are.';
+COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since but by immediate writers; of a source that is not captured, by the last rebuild or refresh(since => ...). What is captured is counted each time, so only a rebuild says how many events there are.';
 COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, counted as in folded, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
 COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out.';
 COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole, or, if no rebuild is due, why the last refresh(since => ...) could not fold its latest events: SQLSTATE and message of the error; NULL if it is well.';
