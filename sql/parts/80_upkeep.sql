@@ -95,6 +95,13 @@ COMMENT ON FUNCTION profiles._lock_until(text, timestamptz) IS 'Internal: runs w
 
 -- partitions
 
+-- Capture computes the same.
+CREATE FUNCTION profiles._key_hash(key text) RETURNS bytea
+    LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+    RETURN sha256(convert_to(key, getdatabaseencoding()));
+COMMENT ON FUNCTION profiles._key_hash(text) IS 'Internal: how the table forgotten knows a key.';
+
 CREATE FUNCTION profiles._lost_parts(OUT source_id integer, OUT source text, OUT relation text) RETURNS SETOF record
     LANGUAGE sql STABLE ROWS 1
     SET search_path = pg_catalog, pg_temp
@@ -243,7 +250,7 @@ BEGIN
                     WITH folded AS MATERIALIZED (
                         SELECT f.key, CASE WHEN EXISTS (SELECT FROM profiles.blocked b WHERE b.kind = $2 AND b.key = f.key)
                                              OR EXISTS (SELECT FROM profiles.forgotten g WHERE g.source_id = $5 AND g.kind = $2
-                                                        AND g.key_hash = sha256(convert_to(f.key, getdatabaseencoding())))
+                                                        AND g.key_hash = profiles._key_hash(f.key))
                                            THEN NULL ELSE f.profile END AS profile
                         FROM profiles._fold($1, $2, relation => profiles._table($3)) f WHERE f.left_out IS NULL
                     ), kept AS (
@@ -898,7 +905,7 @@ BEGIN
         INSERT INTO profiles.blocked (kind, key) VALUES (kind, key) ON CONFLICT DO NOTHING;
     ELSE
         INSERT INTO profiles.forgotten (source_id, kind, key_hash)
-        SELECT c.id, kind, sha256(convert_to(key, getdatabaseencoding()))
+        SELECT c.id, kind, profiles._key_hash(key)
         FROM profiles.source_config c ON CONFLICT DO NOTHING;
         RAISE NOTICE 'events of % "%" would make a profile again when they are folded again', kind, key
             USING HINT = 'Delete them too, or say block => true.';
