@@ -60,6 +60,7 @@ OBJS = \
 	src/search_typos.o \
 	src/search_upkeep.o \
 	src/subjects.o \
+	src/text_length.o \
 	src/text_node.o \
 	src/tokenizer.o \
 	src/trust.o \
@@ -69,7 +70,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep erased merge partitions broken_sources counts rights rights_tables tokenizer drill_down facet relevance relevance_crowd relevance_desk search cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep long_values erased merge partitions broken_sources counts rights rights_tables tokenizer drill_down facet relevance relevance_crowd relevance_desk search cleanup
 ISOLATION = attributes attribute_locks columns deferred forget immediate keep kinds levels merge partition_locks partition_names partitions prepared readers rewrite search sources sources_busy temporary upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -292,6 +293,9 @@ reading_query(List *targets, TupleDesc tupdesc, const char *on_duplicate, bool l
 
 /* ---------- reading ---------- */
 
+/* Rows with keys of as many bytes have none: see _is_indexable. */
+#define MAX_IMPORT_KEY	2000
+
 /* What the last read of this session saw. */
 static struct
 {
@@ -342,7 +346,8 @@ import_receive(TupleTableSlot *slot, DestReceiver *self)
 		bsearch(&key, receiver->blocked, receiver->nblocked, sizeof(Datum), compare_keys) != NULL)
 		return true;
 	last_read.rows++;
-	if (isnull)
+	/* which an index could not hold, either */
+	if (isnull || toast_raw_datum_size(key) - VARHDRSZ >= MAX_IMPORT_KEY)
 	{
 		last_read.null_keys++;
 		return true;

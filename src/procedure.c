@@ -141,7 +141,7 @@ run_step_again(Run *run, int kind, bool first)
 			FlushErrorState();
 			RollbackAndReleaseCurrentSubTransaction();
 			if (error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED && error->hint == NULL)
-				error->hint = "If a value is too long for an index: profiles.unindex_profiles() removes one that profiles.index_profiles() has made.";
+				error->hint = "Indexes that profiles makes take values of any length. If one of your own does not, drop it, or make it over left(column, 500).";
 			if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED || attempt == STEP_ATTEMPTS)
 				ReThrowError(error);
 			FreeErrorData(error);

@@ -35,7 +35,7 @@ COMMENT ON COLUMN profiles.import_config.added_at IS 'When it was added.';
 COMMENT ON COLUMN profiles.import_config.tried_at IS 'When the last sync began.';
 COMMENT ON COLUMN profiles.import_config.synced_at IS 'When the last sync began that succeeded.';
 COMMENT ON COLUMN profiles.import_config.rows IS 'Rows of attributes_<id>, one per key.';
-COMMENT ON COLUMN profiles.import_config.null_keys IS 'Rows of the source without a key at the last sync.';
+COMMENT ON COLUMN profiles.import_config.null_keys IS 'Rows of the source without a key, or with one of 2,000 bytes and more, at the last sync.';
 COMMENT ON COLUMN profiles.import_config.duplicate_keys IS 'Rows of the source left out for another one of their key at the last sync.';
 COMMENT ON COLUMN profiles.import_config.sqlstate IS 'Error code of the last sync, if it failed.';
 COMMENT ON COLUMN profiles.import_config.message IS 'Its message.';
@@ -84,7 +84,7 @@ COMMENT ON COLUMN profiles.sync_run.source IS 'Name of the reference table.';
 COMMENT ON COLUMN profiles.sync_run.started_at IS 'When it began.';
 COMMENT ON COLUMN profiles.sync_run.finished_at IS 'When it was done.';
 COMMENT ON COLUMN profiles.sync_run.source_rows IS 'Rows read; NULL if it failed, as are the other counts.';
-COMMENT ON COLUMN profiles.sync_run.null_keys IS 'Of these, without a key.';
+COMMENT ON COLUMN profiles.sync_run.null_keys IS 'Of these, without a key, or with one of 2,000 bytes and more.';
 COMMENT ON COLUMN profiles.sync_run.duplicate_keys IS 'Of these, left out for another row of their key.';
 COMMENT ON COLUMN profiles.sync_run.inserted IS 'Keys that are new.';
 COMMENT ON COLUMN profiles.sync_run.updated IS 'Keys whose values changed.';
@@ -179,6 +179,14 @@ CREATE FUNCTION profiles._profile_key(kind text, key_column text, place text DEF
     RETURN format(CASE WHEN profiles._lower_keys(key_column) THEN 'lower(%s%I)' ELSE '%s%I' END,
                   place, CASE WHEN key_column = kind || '_id' THEN 'key' ELSE key_column END);
 COMMENT ON FUNCTION profiles._profile_key(text, text, text) IS 'Internal: SQL of our side of the comparison of keys.';
+
+-- The comparison from the other side, from keys to profiles, for which there is an
+-- index that leaves out long values. No import has such keys.
+CREATE FUNCTION profiles._has_key(kind text, key_column text, key text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN profiles._profile_key(kind, key_column) || ' = ' || key
+           || CASE WHEN key_column = kind || '_id' THEN '' ELSE ' AND ' || profiles._is_indexable(profiles._profile_key(kind, key_column)) END;
+COMMENT ON FUNCTION profiles._has_key(text, text, text) IS 'Internal: SQL of the condition that profile p has the key of an import''s row.';
 
 -- Refuses what is no name of a custom attribute, or is taken.
 CREATE FUNCTION profiles._check_attribute(kind text, source_column text, name text, type text) RETURNS void
@@ -772,8 +780,8 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE = 'permission denied for view custom_attributes';
     END IF;
     IF to_regclass(profiles._import_table(import.id)) IS NOT NULL THEN
-        EXECUTE format('SELECT count(*) FROM %s t WHERE EXISTS (SELECT FROM profiles.%I p WHERE %s = t.key)',
-                       profiles._import_table(import.id), profiles._storage(import.kind), profiles._profile_key(import.kind, import.profile_key))
+        EXECUTE format('SELECT count(*) FROM %s t WHERE EXISTS (SELECT FROM profiles.%I p WHERE %s)',
+                       profiles._import_table(import.id), profiles._storage(import.kind), profiles._has_key(import.kind, import.profile_key, 't.key'))
         INTO result;
     END IF;
     RETURN result;

@@ -73,10 +73,10 @@ BEGIN
         RETURN NULL;
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', profiles._import_table(import.id));
-    EXECUTE format('UPDATE profiles.%I p SET %s FROM %s c LEFT JOIN %s a ON a.key = c.key WHERE %s = c.key AND (%s)',
+    EXECUTE format('UPDATE profiles.%I p SET %s FROM %s c LEFT JOIN %s a ON a.key = c.key WHERE %s AND (%s)',
                    profiles._storage(import.kind), profiles._stored_list(import.id, '%s = a.%s', ', '),
                    CASE TG_OP WHEN 'DELETE' THEN 'old_rows' ELSE 'new_rows' END, profiles._import_table(import.id),
-                   profiles._profile_key(import.kind, import.profile_key),
+                   profiles._has_key(import.kind, import.profile_key, 'c.key'),
                    profiles._stored_list(import.id, 'p.%s IS DISTINCT FROM a.%s', ' OR '));
     RETURN NULL;
 END

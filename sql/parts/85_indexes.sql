@@ -46,7 +46,7 @@ BEGIN ATOMIC
     JOIN pg_attribute l ON l.attrelid = i.indrelid AND l.attnum = i.indkey[1]
     WHERE i.indrelid = to_regclass('profiles.' || profiles._storage(kind))
       AND i.indnatts = 2 AND c.attname = column_name AND l.attname = 'last_seen'
-      AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND i.indexprs IS NULL AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) LIKE '%OPERATOR(profiles.<#)%')
     ORDER BY i.indexrelid LIMIT 1;
 END;
 COMMENT ON FUNCTION profiles._find_index(text, text) IS 'Internal: the index over a column and last_seen.';
@@ -60,12 +60,16 @@ DECLARE
     found regclass := profiles._find_index(kind, column_name);
     to_be_stored boolean := EXISTS (SELECT FROM profiles.attribute_config c
                                     WHERE c.kind = _index_profiles.kind AND c.attribute = column_name AND NOT c.stored);
+    is_text boolean := EXISTS (SELECT FROM pg_attribute a
+                               WHERE a.attrelid = format('profiles.%I', profiles._storage(kind))::regclass
+                                 AND a.attname = column_name AND a.atttypid = 'text'::regtype);
 BEGIN
     IF to_be_stored THEN
         PERFORM profiles._store_attribute(kind, column_name);
     END IF;
     IF found IS NULL THEN
-        PERFORM profiles._ddl(format('CREATE INDEX ON profiles.%I (%I, last_seen DESC)', profiles._storage(kind), column_name));
+        PERFORM profiles._ddl(format('CREATE INDEX ON profiles.%I (%I, last_seen DESC)', profiles._storage(kind), column_name)
+            || CASE WHEN is_text THEN format(' WHERE %s OR %I IS NULL', profiles._is_indexable(quote_ident(column_name)), column_name) ELSE '' END);
         found := profiles._find_index(kind, column_name);
     END IF;
     -- what readers wait for comes last

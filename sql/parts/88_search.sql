@@ -463,12 +463,12 @@ AS $$
 DECLARE
     storage text := format('profiles.%I', profiles._storage(import.kind));
     name text := profiles._reverse_index(import.kind, import.profile_key);
+    key text := profiles._profile_key(import.kind, import.profile_key, '');
 BEGIN
     IF name IS NULL OR to_regclass(name) IS NOT NULL OR profiles._imported_values(import.id) IS NULL THEN
         RETURN;
     END IF;
-    PERFORM profiles._ddl(format('CREATE INDEX %I ON %s ((%s))', split_part(name, '.', 2), storage,
-                                 profiles._profile_key(import.kind, import.profile_key, '')));
+    PERFORM profiles._ddl(format('CREATE INDEX %I ON %s ((%s)) WHERE %s', split_part(name, '.', 2), storage, key, profiles._is_indexable(key)));
     PERFORM profiles._lock_relations(profiles._kind_views(import.kind) || storage, briefly => true);
 END
 $$;
@@ -493,11 +493,12 @@ BEGIN
            CASE WHEN NOT bool_and(i.by_id) THEN format(' LEFT JOIN profiles.%I p ON p.key = s.key', profiles._storage(kind)) ELSE '' END
                || string_agg(format(' LEFT JOIN %s a%s ON a%2$s.key = %s', i.side, i.id, i.our_key), '' ORDER BY i.id),
            string_agg(CASE WHEN i.by_id THEN format('SELECT a%s.key, %s AS attributes FROM %s a%1$s', i.id, i.searched, i.side)
-                           ELSE format('SELECT p.key, %s AS attributes FROM %s a%s JOIN profiles.%I p ON %s = a%3$s.key',
-                                       i.searched, i.side, i.id, profiles._storage(kind), i.our_key) END,
+                           ELSE format('SELECT p.key, %s AS attributes FROM %s a%s JOIN profiles.%I p ON %s',
+                                       i.searched, i.side, i.id, profiles._storage(kind),
+                                       profiles._has_key(kind, i.profile_key, format('a%s.key', i.id))) END,
                       ' UNION ALL ' ORDER BY i.id)
     INTO vectors, joins, everybody
-    FROM (SELECT c.id, c.profile_key = c.kind || '_id' AS by_id, profiles._import_table(c.id) AS side, profiles._imported_values(c.id) AS searched,
+    FROM (SELECT c.id, c.profile_key, c.profile_key = c.kind || '_id' AS by_id, profiles._import_table(c.id) AS side, profiles._imported_values(c.id) AS searched,
                  CASE WHEN c.profile_key = c.kind || '_id' THEN 's.key' ELSE profiles._profile_key(c.kind, c.profile_key) END AS our_key
           FROM profiles.import_config c WHERE c.kind = _replace_searched.kind) i
     WHERE i.searched IS NOT NULL;

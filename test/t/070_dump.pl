@@ -117,7 +117,9 @@ sub fill_database
 		INSERT INTO web.events SELECT i, timestamptz '2023-01-01Z' + i * interval '10 days', 'u' || i % 9, 'a' || i % 4,
 			(ARRAY['XK', 'FR', 'ZZ'])[1 + i % 3], 'p' || i % 5 FROM generate_series(1, 60) i;
 		INSERT INTO web.log SELECT i, '2023-06-01', 'u' || i % 11, CASE WHEN i % 5 = 0 THEN 'noise' ELSE 't' || i % 3 END FROM generate_series(1, 30) i;
-		INSERT INTO web.log VALUES (31, 'no time', 'u1', 'bad')});
+		INSERT INTO web.log VALUES (31, 'no time', 'u1', 'bad');
+		-- longer than what an index takes
+		INSERT INTO web.events SELECT 61, '2023-05-05Z', 'long', 'a1', 'DE', string_agg(md5(i::text), '' ORDER BY i) FROM generate_series(1, 300) i});
 	run_as($owner, $db, q{CALL profiles.refresh()});
 	run_as($owner, $db, q{GRANT SELECT ON profiles.users TO adder});
 	run_as($adder, $db, q{
