@@ -473,7 +473,10 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 
 		CHECK_FOR_INTERRUPTS();
 		if (i + PREFETCH_AHEAD < n)
+		{
+			__builtin_prefetch(&run->subjects.places[order[i + PREFETCH_AHEAD].subject]);
 			prefetch((void *) (uintptr_t) order[i + PREFETCH_AHEAD].place);
+		}
 		if (subject->events == 1)
 		{
 			event_rows_fetch(&run->rows, subject->first);

@@ -323,12 +323,6 @@ profile_merge(const ProfileContent *a, const ProfileContent *b,
 
 /* ---------- bytes: writing ---------- */
 
-static inline int
-varint_size(uint64 value)
-{
-	return value == 0 ? 1 : (pg_leftmost_one_pos64(value) + 7) / 7;
-}
-
 static inline unsigned char *
 put_varint(unsigned char *p, uint64 value)
 {
@@ -430,14 +424,14 @@ name_code(ProfileString name)
 	return 0;
 }
 
-/* Numbers the distinct strings of a profile in the order of first reference. */
+/* Numbers the distinct strings of a profile in the order of first reference, and writes them. */
 typedef struct StringTable
 {
 	ProfileString *strings;
 	uint32		nstrings;
 	uint32	   *slots;			/* open addressing; 0 is free, k is string k */
 	uint32		mask;
-	Size		size;			/* bytes that the strings will take */
+	unsigned char *end;			/* of what is written */
 } StringTable;
 
 /* A hash that is good enough for the few strings of one profile. */
@@ -464,7 +458,6 @@ hash_of(ProfileString s)
 static uint32
 string_number(StringTable *table, ProfileString s, ProfileString earlier, uint32 number)
 {
-	unsigned char packed[PROFILE_UUID_BYTES];
 	uint32		slot;
 
 	if (s.data == NULL)
@@ -481,11 +474,62 @@ string_number(StringTable *table, ProfileString s, ProfileString earlier, uint32
 	}
 	table->strings[table->nstrings++] = s;
 	table->slots[slot] = table->nstrings;
-	if (pack_uuid(s, packed))
-		table->size += 1 + PROFILE_UUID_BYTES;
+	if (pack_uuid(s, table->end + 1))
+	{
+		*table->end = 1;
+		table->end += 1 + PROFILE_UUID_BYTES;
+	}
 	else
-		table->size += varint_size((uint64) s.len * 2) + s.len;
+	{
+		table->end = put_varint(table->end, (uint64) s.len * 2);
+		memcpy(table->end, s.data, s.len);
+		table->end += s.len;
+	}
 	return table->nstrings;
+}
+
+#define MOST_VARINT		10		/* bytes */
+
+/* What string_number() can write. */
+static inline Size
+most_of_string(ProfileString s, ProfileString earlier)
+{
+	if (s.data == NULL || (s.data == earlier.data && s.len == earlier.len))
+		return 0;
+	return MOST_VARINT + 1 + PROFILE_UUID_BYTES + (Size) s.len;
+}
+
+/* Bytes that the strings of a content can take, and all else, with the number of references. */
+static void
+measure(const ProfileContent *content, Size *strings, Size *rest, uint32 *nrefs)
+{
+	ProfileString sessions[2] = {{NULL, 0}, {NULL, 0}};	/* of the group before */
+	int			nattributes = 0;
+
+	*strings = *rest = 0;
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		const ProfileGroup *group = &content->groups[g];
+
+		nattributes += group->nmembers;
+		*strings += most_of_string(group->first.session, sessions[PROFILE_FIRST]) +
+			most_of_string(group->last.session, sessions[PROFILE_LAST]);
+		sessions[PROFILE_FIRST] = group->first.session;
+		sessions[PROFILE_LAST] = group->last.session;
+		for (int m = 0; m < group->nmembers; m++)
+		{
+			*strings += most_of_string(group->first.values[m], profile_string(NULL, 0)) +
+				most_of_string(group->last.values[m], group->first.values[m]);
+			*rest += 2 + group->names[m].len;
+		}
+	}
+	if (nattributes > PROFILE_MAX_ATTRIBUTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a profile can have at most %d attributes",
+						PROFILE_MAX_ATTRIBUTES)));
+	*nrefs = 2 * (content->ngroups + nattributes);
+	*rest += (1 + 3 * (Size) content->ngroups + *nrefs) * MOST_VARINT;
 }
 
 /*
@@ -493,109 +537,50 @@ string_number(StringTable *table, ProfileString s, ProfileString earlier, uint32
  *
  * The content must have passed profile_check(), or come from profile_merge()
  * or the aggregate's state, which keep its rules.
+ *
+ * The strings stand in front of the groups that refer to them, so both are
+ * written apart, and put together then.
  */
 struct varlena *
 profile_build(const ProfileContent *content)
 {
+	union
+	{
+		ProfileString aligned;
+		unsigned char bytes[8192];
+	}			small;
+	unsigned char *work = small.bytes;
 	StringTable table = {0};
-	uint32		nrefs = 0;
-	uint32	   *refs;
-	uint32		ref = 0;
+	unsigned char *strings;
+	unsigned char *groups;
+	unsigned char header[PROFILE_HEADER + 2 * MOST_VARINT];
+	unsigned char *p;
+	Size		most_strings;
+	Size		most_groups;
+	Size		most;
+	uint32		nrefs;
 	ProfileString sessions[2] = {{NULL, 0}, {NULL, 0}};	/* of the group before */
 	uint32		session_refs[2] = {0, 0};
-	Size		size = PROFILE_HEADER;
-	int			nattributes = 0;
+	Size		sizes[3];
 	struct varlena *result;
-	unsigned char *p;
 	uint64		bits;
 
-	for (int g = 0; g < content->ngroups; g++)
-	{
-		nrefs += 2 * (1 + content->groups[g].nmembers);
-		nattributes += content->groups[g].nmembers;
-	}
-	if (nattributes > PROFILE_MAX_ATTRIBUTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a profile can have at most %d attributes",
-						PROFILE_MAX_ATTRIBUTES)));
-
-	refs = palloc(nrefs * sizeof(uint32) + 1);
-	table.strings = palloc(nrefs * sizeof(ProfileString) + 1);
+	measure(content, &most_strings, &most_groups, &nrefs);
 	table.mask = pg_nextpower2_32(2 * nrefs + 8) - 1;
-	table.slots = palloc0((table.mask + 1) * sizeof(uint32));
-
-	/* first pass: number the strings, add up the size */
-	size += varint_size((uint64) content->last_seen - (uint64) content->first_seen);
-	size += varint_size(content->ngroups);
-	for (int g = 0; g < content->ngroups; g++)
-	{
-		const ProfileGroup *group = &content->groups[g];
-
-		size += varint_size(group->nmembers);
-		size += varint_size((uint64) group->first.at - (uint64) content->first_seen);
-		size += varint_size((uint64) content->last_seen - (uint64) group->last.at);
-		for (int m = 0; m < group->nmembers; m++)
-			size += name_code(group->names[m]) ? 1 : 2 + group->names[m].len;
-		for (int end = PROFILE_FIRST; end <= PROFILE_LAST; end++)
-		{
-			const ProfileEvidence *e = end == PROFILE_FIRST ? &group->first : &group->last;
-
-			refs[ref] = string_number(&table, e->session, sessions[end], session_refs[end]);
-			sessions[end] = e->session;
-			session_refs[end] = refs[ref++];
-			for (int m = 0; m < group->nmembers; m++, ref++)
-				refs[ref] = end == PROFILE_FIRST
-					? string_number(&table, e->values[m], profile_string(NULL, 0), 0)
-					: string_number(&table, e->values[m], group->first.values[m],
-									refs[ref - 1 - group->nmembers]);
-		}
-	}
-	for (uint32 i = 0; i < nrefs; i++)
-		size += varint_size(refs[i]);
-	size += varint_size(table.nstrings) + table.size;
-
-	if (size > PROFILE_MAX_SIZE)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("profile of %zu bytes is too large", size),
-				 errdetail("A profile can have at most %d bytes.", PROFILE_MAX_SIZE),
-				 errhint("Shorten the longest attributes in the mapping, for example with left(value, 1000).")));
-
-	/* second pass: write */
-	result = palloc(VARHDRSZ + size);
-	SET_VARSIZE(result, VARHDRSZ + size);
-	p = (unsigned char *) VARDATA(result);
-	*p++ = PROFILE_VERSION;
-	*p++ = 0;
-	bits = (uint64) content->first_seen ^ (UINT64CONST(1) << 63);
-	for (int shift = 56; shift >= 0; shift -= 8)
-		*p++ = (unsigned char) (bits >> shift);
-	p = put_varint(p, (uint64) content->last_seen - (uint64) content->first_seen);
-
-	p = put_varint(p, table.nstrings);
-	for (uint32 i = 0; i < table.nstrings; i++)
-	{
-		ProfileString s = table.strings[i];
-
-		if (pack_uuid(s, p + 1))
-		{
-			*p = 1;
-			p += 1 + PROFILE_UUID_BYTES;
-		}
-		else
-		{
-			p = put_varint(p, (uint64) s.len * 2);
-			memcpy(p, s.data, s.len);
-			p += s.len;
-		}
-	}
+	most = nrefs * sizeof(ProfileString) + (table.mask + 1) * sizeof(uint32) + most_strings + most_groups;
+	if (most > sizeof(small))
+		work = palloc_extended(most, MCXT_ALLOC_HUGE);
+	table.strings = (ProfileString *) work;
+	table.slots = (uint32 *) (table.strings + nrefs);
+	memset(table.slots, 0, (table.mask + 1) * sizeof(uint32));
+	strings = table.end = (unsigned char *) (table.slots + table.mask + 1);
+	groups = p = strings + most_strings;
 
 	p = put_varint(p, content->ngroups);
-	ref = 0;
 	for (int g = 0; g < content->ngroups; g++)
 	{
 		const ProfileGroup *group = &content->groups[g];
+		uint32		first_refs[PROFILE_MAX_ATTRIBUTES];
 
 		p = put_varint(p, group->nmembers);
 		for (int m = 0; m < group->nmembers; m++)
@@ -611,18 +596,55 @@ profile_build(const ProfileContent *content)
 				p += name.len;
 			}
 		}
-		p = put_varint(p, (uint64) group->first.at - (uint64) content->first_seen);
-		for (int i = 0; i <= group->nmembers; i++)
-			p = put_varint(p, refs[ref++]);
-		p = put_varint(p, (uint64) content->last_seen - (uint64) group->last.at);
-		for (int i = 0; i <= group->nmembers; i++)
-			p = put_varint(p, refs[ref++]);
-	}
-	Assert(p == (unsigned char *) VARDATA(result) + size);
+		for (int end = PROFILE_FIRST; end <= PROFILE_LAST; end++)
+		{
+			const ProfileEvidence *e = end == PROFILE_FIRST ? &group->first : &group->last;
 
-	pfree(refs);
-	pfree(table.strings);
-	pfree(table.slots);
+			p = put_varint(p, end == PROFILE_FIRST ? (uint64) e->at - (uint64) content->first_seen
+						   : (uint64) content->last_seen - (uint64) e->at);
+			session_refs[end] = string_number(&table, e->session, sessions[end], session_refs[end]);
+			sessions[end] = e->session;
+			p = put_varint(p, session_refs[end]);
+			for (int m = 0; m < group->nmembers; m++)
+			{
+				uint32		ref = end == PROFILE_FIRST
+					? string_number(&table, e->values[m], profile_string(NULL, 0), 0)
+					: string_number(&table, e->values[m], group->first.values[m], first_refs[m]);
+
+				first_refs[m] = ref;
+				p = put_varint(p, ref);
+			}
+		}
+	}
+	sizes[1] = table.end - strings;
+	sizes[2] = p - groups;
+	Assert(sizes[1] <= most_strings && sizes[2] <= most_groups);
+
+	p = header;
+	*p++ = PROFILE_VERSION;
+	*p++ = 0;
+	bits = (uint64) content->first_seen ^ (UINT64CONST(1) << 63);
+	for (int shift = 56; shift >= 0; shift -= 8)
+		*p++ = (unsigned char) (bits >> shift);
+	p = put_varint(p, (uint64) content->last_seen - (uint64) content->first_seen);
+	p = put_varint(p, table.nstrings);
+	sizes[0] = p - header;
+
+	if (sizes[0] + sizes[1] + sizes[2] > PROFILE_MAX_SIZE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("profile of %zu bytes is too large", sizes[0] + sizes[1] + sizes[2]),
+				 errdetail("A profile can have at most %d bytes.", PROFILE_MAX_SIZE),
+				 errhint("Shorten the longest attributes in the mapping, for example with left(value, 1000).")));
+
+	result = palloc(VARHDRSZ + sizes[0] + sizes[1] + sizes[2]);
+	SET_VARSIZE(result, VARHDRSZ + sizes[0] + sizes[1] + sizes[2]);
+	p = (unsigned char *) VARDATA(result);
+	memcpy(p, header, sizes[0]);
+	memcpy(p + sizes[0], strings, sizes[1]);
+	memcpy(p + sizes[0] + sizes[1], groups, sizes[2]);
+	if (work != small.bytes)
+		pfree(work);
 	return result;
 }
 
