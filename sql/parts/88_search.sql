@@ -596,6 +596,10 @@ CREATE FUNCTION profiles._search_statistics_changed(kind text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_search_statistics_changed' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._search_statistics_changed(text) IS 'Internal: tells sessions, which keep the statistics of search in memory, that they have changed.';
 
+CREATE FUNCTION profiles._count_words(kind text, percent double precision, OUT word text, OUT people integer, OUT attributes integer) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'profiles_count_words' LANGUAGE C STRICT ROWS 100000;
+COMMENT ON FUNCTION profiles._count_words(text, double precision) IS 'Internal: words of a sample of what is searched, of addresses how they begin, behind a * what words begin with, and of how many people: those who have several words that begin alike count once. A word may come several times.';
+
 -- How frequent words are, from a sample, so that a search can choose where to
 -- begin. Of addresses only how they begin. Words that nobody has any more go.
 CREATE FUNCTION profiles._search_statistics(kind text) RETURNS void
@@ -615,26 +619,10 @@ BEGIN
     EXECUTE format('DELETE FROM profiles.%I', kind || '_search_stat');
     EXECUTE format($query$
         INSERT INTO profiles.%1$I (word, people, attributes, imported)
-        SELECT l.word, (sum(l.people) / $1)::integer, (sum(l.attributes) / $1)::integer, 0
-        FROM (SELECT s.search, s.attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0)) s
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN u.lexeme LIKE '<%%' THEN left(u.lexeme, 5) ELSE u.lexeme END COLLATE "C" AS word,
-                   1 AS people, 0 AS attributes
-            FROM unnest(s.search) u
-            UNION ALL
-            SELECT u.lexeme COLLATE "C", 0, 1 FROM unnest(s.attributes) u
-            -- who has several words that begin alike counts once
-            UNION ALL
-            SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 1, 0
-            FROM unnest(s.search) u, generate_series(1, 4) AS n (n) WHERE u.lexeme !~ '^[<@=]'
-            UNION ALL
-            SELECT DISTINCT left(u.lexeme, 5) COLLATE "C" || '*', 1, 0
-            FROM unnest(s.search) u WHERE u.lexeme ~ '^=.{4}' AND right(u.lexeme, 1) <> '*'
-            UNION ALL
-            SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*', 0, 1 FROM unnest(s.attributes) u, generate_series(1, 4) AS n (n)) l
-        GROUP BY l.word HAVING count(*) > 1
-        UNION ALL SELECT '', $2, 0, 0 $query$, kind || '_search_stat', kind || '_search')
-    USING share, people;
+        SELECT w.word COLLATE "C", (sum(w.people) / $1)::integer, (sum(w.attributes) / $1)::integer, 0
+        FROM profiles._count_words($3, $1 * 100) w GROUP BY 1 HAVING sum(w.people + w.attributes) > 1
+        UNION ALL SELECT '', $2, 0, 0 $query$, kind || '_search_stat')
+    USING share, people, kind;
     PERFORM profiles._imported_statistics(kind);
     PERFORM profiles._prune_words(kind);
     PERFORM profiles._search_statistics_changed(kind);
