@@ -837,7 +837,7 @@ COMMENT ON COLUMN profiles.custom_attributes.last_synced_at IS 'When the last sy
 COMMENT ON COLUMN profiles.custom_attributes.rows IS 'Keys with values.';
 COMMENT ON COLUMN profiles.custom_attributes.matched IS 'Of these, how many have a profile now; counted when this column is read.';
 COMMENT ON COLUMN profiles.custom_attributes.unmatched IS 'Of these, how many have none: their values are there as soon as they have one.';
-COMMENT ON COLUMN profiles.custom_attributes.null_keys IS 'Rows left out for want of a key.';
+COMMENT ON COLUMN profiles.custom_attributes.null_keys IS 'Rows left out for want of a key, or with one of 2,000 bytes and more.';
 COMMENT ON COLUMN profiles.custom_attributes.duplicate_keys IS 'Rows left out for another one of their key.';
 COMMENT ON COLUMN profiles.custom_attributes.last_error IS 'SQLSTATE, message and hint of the last sync, if it failed.';
 COMMENT ON COLUMN profiles.custom_attributes.status IS 'synced, not synced yet, source missing, or failed.';
@@ -858,7 +858,7 @@ COMMENT ON COLUMN profiles.sync_runs.started_at IS 'When it began.';
 COMMENT ON COLUMN profiles.sync_runs.finished_at IS 'When it was done.';
 COMMENT ON COLUMN profiles.sync_runs.duration IS 'How long it took.';
 COMMENT ON COLUMN profiles.sync_runs.source_rows IS 'Rows read; NULL if it failed, as are the other counts.';
-COMMENT ON COLUMN profiles.sync_runs.null_keys IS 'Of these, left out for want of a key.';
+COMMENT ON COLUMN profiles.sync_runs.null_keys IS 'Of these, left out for want of a key, or with one of 2,000 bytes and more.';
 COMMENT ON COLUMN profiles.sync_runs.duplicate_keys IS 'Of these, left out for another one of their key.';
 COMMENT ON COLUMN profiles.sync_runs.inserted IS 'Rows written for new keys.';
 COMMENT ON COLUMN profiles.sync_runs.updated IS 'Rows written for changed values.';

@@ -88,7 +88,7 @@ COMMENT ON FUNCTION profiles._index_profiles(oid, text, text) IS 'Internal: inde
 
 CREATE FUNCTION profiles.index_profiles(kind text, attribute text) RETURNS text
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. A custom attribute is copied beside the profiles for that, and kept there up to date. Readers go on meanwhile; what writes profiles (refresh, capture immediate) and a sync of the attribute wait. Undo: unindex_profiles.';
+COMMENT ON FUNCTION profiles.index_profiles(text, text) IS 'Makes the index that serves WHERE attribute = ... ORDER BY last_seen DESC LIMIT n on users or accounts, and returns its name; a NOTICE says what it costs. attribute: a column of the relation, or an attribute such as geo.country, which means its last value. Texts of 2,000 bytes and more are not in it, and found without. A custom attribute is copied beside the profiles for that, and kept there up to date. Readers go on meanwhile; what writes profiles (refresh, capture immediate) and a sync of the attribute wait. Undo: unindex_profiles.';
 
 CREATE FUNCTION profiles._unindex_profiles(caller oid, kind text, attribute text) RETURNS void
     LANGUAGE plpgsql
