@@ -179,18 +179,27 @@ awk -v p="$c" -v c="$b" -v d="$d" 'BEGIN { printf "| the same, merging left to r
 sql -c "SELECT profiles.drop_source('bench.captured')" >/dev/null 2>&1
 sql -c "SELECT profiles.alter_source('bench.events', capture => 'deferred')" >/dev/null 2>&1
 rebuild=$(runs=1 seconds "CALL profiles.rebuild('user');")
-# what autovacuum does otherwise, of what was merged above
-sql -c "VACUUM profiles.user_pending, profiles.user_search_due"
-# no writer is to do what refresh is measured for
-sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.extra e LIMIT 10000"
-t=$(runs=1 seconds "CALL profiles.refresh('user');")
+# the same users with others of their attributes and back, and each time again with the same: the best of three
+sql -c "CREATE TABLE bench.first AS SELECT * FROM bench.extra LIMIT 10000;
+    CREATE TABLE bench.second AS SELECT (jsonb_populate_record(e, jsonb_build_object('city', 'Town ' || (hashtext(usr_id) & 255), 'device_type', 'Watch',
+        'os_version', '99', 'browser_version', '7.0.0.' || (hashtext(usr_id) & 63), 'session_id', md5(session_id)::uuid::text))).* FROM bench.first e"
+t= again=
+for events_of in first first second second first first; do
+    # no writer is to do what refresh is measured for; autovacuum is off
+    sql -c "VACUUM profiles.user_pending, profiles.user_search_due, profiles.user_profile, profiles.user_search"
+    sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.$events_of e"
+    took=$(runs=1 seconds "CALL profiles.refresh('user');")
+    if [ "$events_of" = "${before:-}" ]; then
+        again=$(awk -v a="$took" -v b="${again:-1e12}" 'BEGIN { print (a < b ? a : b) }') before=
+    else
+        t=$(awk -v a="$took" -v b="${t:-1e12}" 'BEGIN { print (a < b ? a : b) }') before=$events_of
+    fi
+done
 row "refresh of 10,000 new events on $events, all with other attributes" "$t" "$rebuild" rebuild "<= 0.01"
-sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.extra e LIMIT 10000"
-again=$(runs=1 seconds "CALL profiles.refresh('user');")
 row "the same users again, with the same attributes" "$again" "$rebuild" rebuild "<= 0.01"
 # what it cannot go below: the same rows of a table with the same columns and indexes, written by one upsert
 sql -c "CREATE TABLE bench.flat AS TABLE profiles.user_profile; ALTER TABLE bench.flat ADD PRIMARY KEY (key); CREATE INDEX ON bench.flat (last_seen); CREATE INDEX ON bench.flat (last_seen_country, last_seen);
-    CREATE TABLE bench.keys AS SELECT DISTINCT usr_id AS key FROM (SELECT usr_id FROM bench.extra LIMIT 10000) e"
+    CREATE TABLE bench.keys AS SELECT DISTINCT usr_id AS key FROM bench.first"
 sql -c "VACUUM ANALYZE bench.flat"
 flat=$(seconds "INSERT INTO bench.flat AS f (key, last_seen) SELECT key, clock_timestamp() FROM bench.keys ORDER BY key ON CONFLICT (key) DO UPDATE SET last_seen = EXCLUDED.last_seen;")
 row "a plain upsert of the rows that refresh changes" "$flat" "$rebuild" rebuild ""
