@@ -993,14 +993,27 @@ has_triggers_of(Oid relid, int32 source_id)
 Datum
 profiles_install_triggers(PG_FUNCTION_ARGS)
 {
-	int32		source_id = PG_GETARG_INT32(1);
-	char	   *capture = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	char	   *on_change = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	static const char *const arguments[] = {"source_view", "source_id", "capture", "on_change"};
+	int32		source_id;
+	char	   *capture;
+	char	   *on_change;
 	Oid			part = PG_ARGISNULL(4) ? InvalidOid : PG_GETARG_OID(4);
-	int			settings = profiles_pin_settings();
-	SourceDefinition *source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
-	ProfilesRole caller = profiles_become_adder(source->owner);
+	int			settings;
+	SourceDefinition *source;
+	ProfilesRole caller;
 	ListCell   *lc;
+
+	for (int i = 0; i < (int) lengthof(arguments); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not be NULL", arguments[i])));
+	source_id = PG_GETARG_INT32(1);
+	capture = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	on_change = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	settings = profiles_pin_settings();
+	source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
+	caller = profiles_become_adder(source->owner);
 
 	SPI_connect();
 	foreach(lc, find_all_inheritors(source->relation, AccessShareLock, NULL))

@@ -189,6 +189,36 @@ ALTER TABLE web.secret ENABLE ROW LEVEL SECURITY;
 SELECT profiles.add_source('web.secret');
 SELECT profiles.add_source('web.secret', rls => 'ignore');
 
+-- internal functions that the extension's owner may call check what they are given
+SELECT profiles._install_triggers(NULL, NULL, NULL, NULL, NULL);
+SELECT profiles._install_triggers('pg_class'::regclass, -1, 'x', NULL, 'pg_class');
+SELECT profiles._install_triggers('pg_class'::regclass, -1, 'x', 'x', 'pg_class');
+-- whatever function in C it is, NULLs for all arguments are an error or a result
+DO $$
+DECLARE
+    r record;
+    n int := 0;
+BEGIN
+    FOR r IN
+        SELECT p.oid::regproc AS name,
+               (SELECT string_agg(format('NULL::%s', t.type::regtype), ', ' ORDER BY t.n)
+                FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS t (type, n)) AS arguments
+        FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE p.pronamespace = 'profiles'::regnamespace AND l.lanname = 'c' AND p.prokind = 'f'
+          AND p.pronargs > 0 AND p.prorettype <> 'trigger'::regtype
+        ORDER BY p.oid
+    LOOP
+        BEGIN
+            EXECUTE format('SELECT %s(%s)', r.name, r.arguments);
+        EXCEPTION WHEN others THEN
+            NULL;
+        END;
+        n := n + 1;
+    END LOOP;
+    ASSERT n > 40;
+END
+$$;
+
 -- presets, on tables of the shape that their loaders make
 CREATE TABLE web.snowplow (app_id text, collector_tstamp timestamp, derived_tstamp timestamp, event text, event_id char(36),
     user_id text, domain_sessionid char(128), geo_country char(2), geo_city text, br_family text, br_version text, os_family text,
