@@ -211,14 +211,15 @@ BEGIN
                    CASE WHEN u.candidate LIKE '%:%'
                         THEN substr(u.candidate, strpos(u.candidate, ':') + 1)
                         WHEN preset IS NULL THEN quote_ident(a.attname)
-                        -- presets turn '' into NULL
-                        WHEN a.atttypid IN ('text'::regtype, 'varchar'::regtype)
+                        -- presets turn '' into NULL, of whatever type of string or domain over one
+                        WHEN t.typcategory = 'S'
                         THEN format('nullif(%I, '''')', a.attname)
                         ELSE quote_ident(a.attname) END AS expression
             FROM profiles._candidates(preset) c,
                  unnest(c.candidates) WITH ORDINALITY AS u (candidate, position)
             JOIN pg_attribute a ON a.attrelid = events AND a.attnum > 0 AND NOT a.attisdropped
                                AND a.attname = split_part(u.candidate, ':', 1)
+            JOIN pg_type t ON t.oid = a.atttypid
             -- a time under a well-known name is one only if its type says so
             WHERE c.key <> 'seen_at'
                OR a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)

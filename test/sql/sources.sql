@@ -224,6 +224,12 @@ CREATE TABLE web.snowplow (app_id text, collector_tstamp timestamp, derived_tsta
     user_id text, domain_sessionid char(128), geo_country char(2), geo_city text, br_family text, br_version text, os_family text,
     dvce_type text, mkt_source text, page_urlpath text, se_action text);
 INSERT INTO web.snowplow VALUES ('web', '2026-04-01', '2026-04-01 00:00:01', 'page_view', 'e1', 'sp1', 'sess', 'NL', '', 'Chrome', '141', 'Linux', 'Computer', 'ads', '/a', NULL);
+-- '' is no value, whatever type of string it is
+CREATE EXTENSION citext;
+CREATE DOMAIN web.label AS varchar(20) CHECK (VALUE <> 'bad');
+ALTER TABLE web.snowplow ADD mkt_medium citext, ADD mkt_campaign web.label, ADD refr_urlhost name;
+INSERT INTO web.snowplow VALUES ('', '2026-04-01', '2026-04-02', 'page_view', '', 'sp2', '', '', '', '', '', '', '', '', '', '', '', '', '');
+INSERT INTO web.snowplow VALUES ('', '2026-04-01', '2026-04-03', 'page_view', 'e3', 'sp3', 's ', 'D', '', '', '', '', '', '', '', '', 'Cpc', 'May', 'x.example');
 CREATE TABLE web.segment (id text, "timestamp" timestamptz, received_at timestamptz, user_id text, anonymous_id text, event text, event_text text,
     context_app_name text, context_locale text, context_campaign_source text, context_page_path text, email text);
 INSERT INTO web.segment VALUES ('1', '2026-04-02Z', '2026-04-03Z', 'sg1', 'a', 'signed_up', 'Signed Up', '', 'en-GB', 'mail', '/b', 'sg@x.example');
@@ -234,9 +240,9 @@ INSERT INTO web.posthog VALUES ('00000000-0000-4000-8000-000000000001', '$pagevi
 SELECT profiles.add_source('web.snowplow', preset => 'snowplow'), profiles.add_source('web.segment', preset => 'segment'),
        profiles.add_source('web.posthog', preset => 'posthog');
 CALL profiles.rebuild('user');
-SELECT key, profile FROM profiles.user_profile WHERE key IN ('sp1', 'sg1', 'ph1') ORDER BY key;
+SELECT key, profile FROM profiles.user_profile WHERE key IN ('sp1', 'sp2', 'sp3', 'sg1', 'ph1') ORDER BY key;
 SELECT source, m.key, m.value FROM profiles.sources, jsonb_each_text(mapping) m
-WHERE preset IS NOT NULL AND m.key IN ('type', 'view_id', 'page', 'action', 'event_id') ORDER BY source, m.key;
+WHERE preset IS NOT NULL AND m.key IN ('type', 'view_id', 'page', 'action', 'event_id', 'session', 'geo.country', 'utm.medium', 'utm.campaign', 'referrer') ORDER BY source, m.key;
 SELECT profiles.add_source('web.bad', preset => 'posthog');
 
 -- what is undone is gone, and the events are as they were
@@ -246,3 +252,4 @@ SELECT relname FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND r
 SELECT count(*) AS events FROM web.events;
 DROP EXTENSION file_fdw CASCADE;
 DROP SCHEMA web CASCADE;
+DROP EXTENSION citext;
