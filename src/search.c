@@ -3,7 +3,7 @@
  *		search_users() and search_accounts().
  *
  * A query is met in tiers; a later one is asked only if those before gave fewer
- * people than wanted:
+ * people than wanted, and ranks behind them:
  *
  *		1	addresses and other compounds as a whole, by prefix
  *		2	all words as prefixes, in any order, in name and e-mail
@@ -87,7 +87,7 @@ search_otherwise(Search *search, const SearchQuery *query, int where)
 	/* "acmesoft" of "Acme Soft"; alone it is no attribute */
 	for (int i = 0; search->nfound == 0 && i < query->nwords && i < SPLIT_WORDS && (query->nwords > 1 || !(where & IN_ATTRIBUTES)); i++)
 	{
-		for (int n = 1; search->nfound < search->max && n < SPLIT_MOST; n++)
+		for (int n = 1; n < SPLIT_MOST; n++)
 		{
 			SearchQuery *split = new_query(search);
 
@@ -161,7 +161,10 @@ search_alternative(Search *search, SearchQuery *query)
 		search_run_tier(search, query, IN_TERMS, TIER_WORDS, ALWAYS);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
-	search_run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_WORDS, search->nfound > 0 ? IF_FEW : ALWAYS);
+	if (search->nfound > 0)
+		search_run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_PARTS, IF_FEW);
+	else
+		search_run_tier(search, query, IN_TERMS | IN_LEAVES, TIER_WORDS, ALWAYS);
 	if (search->nfound >= search->max || (address && search->nfound > 0))
 		return;
 	if (search->nfound == 0 && query->nwords > 1)
@@ -171,7 +174,7 @@ search_alternative(Search *search, SearchQuery *query)
 	if (search->nfound == 0)
 		search_otherwise(search, query, IN_TERMS);
 	else if (people_take_apart(query, true, apart))
-		search_run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ATTRIBUTES, IF_FEW);
+		search_run_tier(search, apart, IN_TERMS | IN_LEAVES, TIER_ANY_ORDER, IF_FEW);
 	search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_ATTRIBUTES, TIER_ATTRIBUTES, ALWAYS);
 	if (search->nfound == 0)
 		search_otherwise(search, query, IN_TERMS | IN_ATTRIBUTES);

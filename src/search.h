@@ -71,11 +71,16 @@ extern Frequency search_frequency(int kind, const char *word, int len, bool pref
 #define IN_ATTRIBUTES	4
 #define IN_TYPOS		8
 
-/* The tier is the first thing that counts. */
+/*
+ * The tier is the first thing that counts.  What is asked only if too few have been found
+ * has one behind, so that who is first does not depend on how many are wanted.
+ */
 typedef enum Tier
 {
-	TIER_TYPOS = 1,
-	TIER_ATTRIBUTES,			/* or compounds taken apart */
+	TIER_TYPOS,
+	TIER_ATTRIBUTES,			/* or what nobody is found by otherwise */
+	TIER_ANY_ORDER,				/* parts of compounds, if others meet them as a whole */
+	TIER_PARTS,					/* one behind the other */
 	TIER_WORDS
 } Tier;
 

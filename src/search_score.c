@@ -218,7 +218,8 @@ word_level(TSVector vector, TSVector attributes, const QueryWord *word, int wher
 
 	for (int i = 0; i < word->nterms; i++)
 		best = Max(best, term_level(vector, &word->terms[i]));
-	if (where & IN_LEAVES && best < LEVEL_EXACT)
+	/* who meets the whole ranks by the parts, however it was looked for */
+	if (best < LEVEL_EXACT && (where & IN_LEAVES || (best != LEVEL_NONE && !word->address)))
 	{
 		if (!word->address)
 		{
@@ -293,6 +294,9 @@ repeats(TSVector vector, const SearchQuery *query)
 	return true;
 }
 
+#define DISTANCE_MOST	14		/* letters changed, all of which count */
+#define TIER_STEP		12		/* six bits for all; only the last tier has distances */
+
 /*
  * The rank key: tier, few letters changed, the whole field, then the number of
  * words met at each level from the best on.  0: a word is not met.
@@ -320,8 +324,7 @@ search_score(TSVector vector, TSVector attributes, const SearchQuery *query, int
 	whole = (counts[LEVEL_EXACT] + counts[LEVEL_TYPO] == query->nwords && name_words(vector) == query->natoms &&
 			 repeats(vector, query)) ||
 		(query->nwords == 1 && counts[LEVEL_ADDRESS] == 1);
-	result = tier;
-	result = result << 4 | (15 - Min(distance, 15));
+	result = DISTANCE_MOST + 1 - Min(distance, DISTANCE_MOST) + tier * TIER_STEP;
 	result = result << 1 | whole;
 	for (Level level = LEVEL_ADDRESS; level > LEVEL_TYPO; level--)
 		result = result << 5 | Min(counts[level], 31);

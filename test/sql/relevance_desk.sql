@@ -64,6 +64,17 @@ WHERE r.count IS NOT NULL
 GROUP BY r.number, r.kind, r.query, r.count HAVING count(a.id) <> r.count
 ORDER BY r.number;
 
+-- who is first does not depend on how many are wanted
+SELECT r.kind, left(r.query, 40) AS query, m.max, s.first, a.first AS was_of_twenty
+FROM relevance r CROSS JOIN unnest('{1,3}'::int[]) AS m (max)
+CROSS JOIN LATERAL (SELECT array_agg(s.id ORDER BY s.position) AS first
+                    FROM (SELECT user_id, position FROM profiles.search_users(r.query, m.max) WITH ORDINALITY AS s (user_id, user_name, user_email, last_seen, rank, matched, position) WHERE r.kind = 'user'
+                          UNION ALL
+                          SELECT account_id, position FROM profiles.search_accounts(r.query, m.max) WITH ORDINALITY AS s (account_id, account_name, last_seen, rank, matched, position) WHERE r.kind = 'account') s (id, position)) s
+CROSS JOIN LATERAL (SELECT array_agg(a.id ORDER BY a.position) AS first FROM answer a WHERE a.number = r.number AND a.position <= m.max) a
+WHERE s.first IS DISTINCT FROM a.first
+ORDER BY r.number, m.max;
+
 -- why somebody was found: columns that are searched, not whatever has the letters
 SELECT query, user_id, matched
 FROM unnest(ARRAY['chief 1', 'lovelace 7', 'lovlace london', 'Dr. Lovelace london', 'bob+x@johnson-family.example']) WITH ORDINALITY q (query, n), profiles.search_users(query, 3)
