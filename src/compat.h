@@ -136,6 +136,19 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 	ExecInsertIndexTuples((relinfo), (slot), (estate), true, false, NULL, NIL)
 #endif
 
+/* 16 lets others look a setting up; before, all of them have to be looked through. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_FIND_SETTING(setting, sought) ((setting) = find_option((sought), false, true, ERROR))
+#else
+#define PROFILES_FIND_SETTING(setting, sought) \
+	do { \
+		(setting) = NULL; \
+		for (int i_ = GetNumConfigOptions() - 1; i_ >= 0 && (setting) == NULL; i_--) \
+			if (strcmp(get_guc_variables()[i_]->name, (sought)) == 0) \
+				(setting) = get_guc_variables()[i_]; \
+	} while (0)
+#endif
+
 /* Not a version but a compiler: asks for memory that is needed soon. */
 #if defined(__GNUC__)
 #define PROFILES_PREFETCH(address) __builtin_prefetch(address)

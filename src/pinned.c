@@ -9,13 +9,16 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "compat.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "profile.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/xml.h"
 
 /* from utils/pg_locale.h, which wants the headers of ICU */
@@ -39,8 +42,36 @@ static const struct
 	{"lc_time", "C"},
 	{"xmlbinary", "base64"},
 	{"xmloption", "content"},
-	{"quote_all_identifiers", "off"}
+	{"quote_all_identifiers", "off"},
+	{"array_nulls", "on"}
 };
+
+/* Kept apart, since setting it reads a file. */
+#define ABBREVIATIONS "timezone_abbreviations"
+#define ABBREVIATIONS_VALUE "Default"
+
+static bool
+abbreviations_are_pinned(void)
+{
+	static struct config_generic *setting = NULL;
+	const char *value;
+
+	if (setting == NULL)
+	{
+		PROFILES_FIND_SETTING(setting, ABBREVIATIONS);
+		if (setting == NULL || setting->vartype != PGC_STRING)
+			elog(ERROR, "there is no setting \"%s\"", ABBREVIATIONS);
+	}
+	value = *((struct config_string *) setting)->variable;
+	return value != NULL && strcmp(value, ABBREVIATIONS_VALUE) == 0;
+}
+
+static void
+pin(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
 
 /* Are they in force already?  Asked per value, so it reads the variables. */
 static bool
@@ -50,13 +81,14 @@ settings_are_pinned(void)
 		IntervalStyle == INTSTYLE_POSTGRES &&
 		extra_float_digits == 1 &&
 		bytea_output == BYTEA_OUTPUT_HEX &&
-		!quote_all_identifiers &&
+		!quote_all_identifiers && Array_nulls &&
 		strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0 &&
 		strcmp(locale_monetary, "C") == 0 &&
 		strcmp(locale_numeric, "C") == 0 &&
 		strcmp(locale_time, "C") == 0 &&
 		xmlbinary == XMLBINARY_BASE64 && xmloption == XMLOPTION_CONTENT &&
-		strcmp(namespace_search_path, "pg_catalog, pg_temp") == 0;
+		strcmp(namespace_search_path, "pg_catalog, pg_temp") == 0 &&
+		abbreviations_are_pinned();
 }
 
 /*
@@ -72,9 +104,9 @@ profiles_pin_settings(void)
 		return 0;
 	level = NewGUCNestLevel();
 	for (int i = 0; i < (int) lengthof(pinned); i++)
-		(void) set_config_option(pinned[i].name, pinned[i].value,
-								 PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		pin(pinned[i].name, pinned[i].value);
+	if (!abbreviations_are_pinned())
+		pin(ABBREVIATIONS, ABBREVIATIONS_VALUE);
 	return level;
 }
 

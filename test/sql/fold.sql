@@ -203,6 +203,24 @@ INSERT INTO folds.captured VALUES ('2024-05-05', 'neither');
 SELECT key, events, captured_at > now() - interval '1 hour' AS now FROM profiles.user_pending
 WHERE key IN ('indexed', 'triggered', 'renamed', 'neither') ORDER BY key;
 
+-- settings of input are pinned, too: what an abbreviation of a time zone means, and whether NULL in an array is one
+CREATE TABLE folds.input (zoned text, usr_id text, list text);
+SELECT profiles.add_source('folds.input', mapping => '{"seen_at": "zoned::timestamptz", "list": "(list::text[])::text"}', capture => 'immediate');
+INSERT INTO folds.input VALUES ('2026-01-01 10:00 IST', 'zoned 1', '{NULL,1}');
+SET timezone_abbreviations = 'India';
+INSERT INTO folds.input VALUES ('2026-01-01 10:00 IST', 'zoned 2', '{NULL,1}');
+SET timezone_abbreviations = 'Default';
+SET array_nulls = off;
+INSERT INTO folds.input VALUES ('2026-01-01 10:00 IST', 'zoned 3', '{NULL,1}');
+SET timezone_abbreviations = 'Australia';
+INSERT INTO folds.input VALUES ('2026-01-01 10:00 IST', 'zoned 4', '{NULL,1}');
+SELECT current_setting('timezone_abbreviations') AS abbreviations, current_setting('array_nulls') AS nulls, timestamptz '2026-01-01 10:00 EST' = '2026-01-01 00:00Z' AS australian;
+SELECT key, last_seen AT TIME ZONE 'UTC' AS last_seen, last_list FROM profiles.user_profile
+WHERE key LIKE 'zoned %' ORDER BY key;
+SELECT key FROM profiles.verify('user') WHERE key LIKE 'zoned %';
+RESET timezone_abbreviations;
+RESET array_nulls;
+
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
 DROP SCHEMA folds CASCADE;
 REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
