@@ -12,15 +12,18 @@ DECLARE
 BEGIN
     PERFORM profiles._check_kind(kind);
     storage := format('profiles.%I', profiles._storage(kind))::regclass;
-    SELECT a.attname INTO result FROM pg_attribute a
-    WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated = 's' OR a.attname = 'key') AND a.attname <> 'last_seen'
-      AND (a.attname = attribute
-           OR (a.attname LIKE 'last%' AND profiles._column_attribute(storage, a.attname) = attribute));
-    IF NOT FOUND THEN
-        -- a custom one, which is stored once it is indexed
-        SELECT c.attribute INTO result FROM profiles.attribute_config c
-        WHERE c.kind = _index_column.kind AND c.attribute = _index_column.attribute;
-    END IF;
+    -- a custom attribute is stored once it is indexed
+    SELECT found.name INTO result
+    FROM (SELECT CASE WHEN a.attname = attribute THEN 1 ELSE 3 END AS rank, a.attname::text AS name
+          FROM pg_attribute a
+          WHERE a.attrelid = storage AND a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated = 's' OR a.attname = 'key') AND a.attname <> 'last_seen'
+            AND (a.attname = attribute
+                 OR ((a.attname LIKE 'last%' OR a.attname IN (kind || '_name', kind || '_email'))
+                     AND profiles._column_attribute(storage, a.attname) = attribute))
+          UNION ALL
+          SELECT 2, c.attribute FROM profiles.attribute_config c
+          WHERE c.kind = _index_column.kind AND c.attribute = _index_column.attribute) AS found
+    ORDER BY found.rank LIMIT 1;
     IF result IS NULL THEN
         RAISE undefined_column USING
             MESSAGE = format('"%s" is not a stored column of profiles.%s that can be indexed', attribute, profiles._relation(kind)),

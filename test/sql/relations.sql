@@ -81,6 +81,13 @@ SELECT profiles.unindex_profiles('user', 'geo.country');
 SELECT profiles.index_profiles('user', 'nothing');
 SELECT profiles.index_profiles('person', 'plan');
 SELECT profiles.unindex_profiles('user', 'plan');
+-- an attribute means its last value, whatever its column is called; facet means the same
+SELECT a.kind, a.attribute, profiles.index_profiles(a.kind, a.attribute), profiles._facet_column(a.kind, a.attribute)
+FROM (VALUES ('user', 'name'), ('user', 'email'), ('account', 'name'), ('user', 'application'), ('user', 'geo.city')) AS a (kind, attribute);
+SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid IN ('profiles.user_profile'::regclass, 'profiles.account_profile'::regclass) AND indnatts = 2 ORDER BY 1;
+SELECT profiles.unindex_profiles(a.kind, a.attribute)
+FROM (VALUES ('user', 'name'), ('user', 'email'), ('account', 'name'), ('user', 'application'), ('user', 'geo.city')) AS a (kind, attribute);
+SELECT profiles.index_profiles('account', 'email');
 
 -- only changed profiles are written by a rebuild
 SELECT ctid AS before FROM profiles.user_profile WHERE key = 'u1' \gset
