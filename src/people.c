@@ -192,6 +192,7 @@ add_address(VectorBuilder *b, const Tokens *t, const Chunk *chunk, int position,
 {
 	Lexeme		lexeme;
 	bool		whole = true;
+	int			len;
 
 	for (int tag = chunk_has_tag(t, chunk); tag >= 0 && chunk->nlocal > 0; tag--)
 	{
@@ -216,6 +217,15 @@ add_address(VectorBuilder *b, const Tokens *t, const Chunk *chunk, int position,
 		chunk_host(t, chunk, i, &lexeme);
 		add_lexeme(b, lexeme.data, lexeme.len, position, weighted ? WEIGHT_HOST : 0);
 		whole = false;
+		/* who types it may leave out the hyphens */
+		len = 0;
+		for (int j = 0; j < lexeme.len; j++)
+		{
+			if (lexeme.data[j] != '-')
+				lexeme.data[len++] = lexeme.data[j];
+		}
+		if (len < lexeme.len)
+			add_lexeme(b, lexeme.data, len, position, weighted ? WEIGHT_HOST : 0);
 	}
 	/* a label with hyphens also without them */
 	for (int i = chunk->nlocal, j; i < chunk->natoms; i = j)
@@ -270,6 +280,20 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 			chunk_joined(t, chunk, &joined);
 			add_lexeme(b, joined.data, joined.len, position,
 					   attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL);
+			/* "Smith-O'Brien" also has "obrien" */
+			for (int j = 0, k; j < chunk->natoms; j = k)
+			{
+				Chunk		part = {chunk->first + j, 1, -1};
+
+				for (k = j + 1; k < chunk->natoms && t->atoms[chunk->first + k].joiner == '\''; k++)
+					part.natoms++;
+				if (part.natoms == 1 || part.natoms == chunk->natoms)
+					continue;
+				lexeme_begin(&joined, "");
+				chunk_joined(t, &part, &joined);
+				add_lexeme(b, joined.data, joined.len, position + j,
+						   attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL);
+			}
 		}
 		if (!address && i + 1 < t->nchunks && t->chunks[i + 1].nlocal < 0 &&
 			joins_next(&t->atoms[chunk->first + chunk->natoms - 1], &t->atoms[t->chunks[i + 1].first]))

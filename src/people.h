@@ -4,11 +4,13 @@
  *
  * Lexemes in the vector of a person, all folded:
  *
- *		word			an atom, or a chunk's atoms joined; weight A of the name, B of
- *						the local part of an address, C of its host, D of attributes
+ *		word			an atom, or a chunk's atoms joined, or those that apostrophes
+ *						part; weight A of the name, B of the local part of an address, C of
+ *						its host, D of attributes
  *		<local@host		an address, its local part without separators; with and
  *						without a tag
- *		@host			the host of an address and each parent domain but the last
+ *		@host			the host of an address and each parent domain but the last; also
+ *						without hyphens
  *		=word			a word of the name once more, in what is stored for search: the
  *						index knows no weights, and many addresses share a word with few names
  *		=wo*			what a word of the name begins with, up to three letters: to gather
