@@ -226,7 +226,7 @@ analyse_expression(ParseState *pstate, const char *text, Oid target_type)
 	raw = profiles_parse_expression(pstate, text);
 	expr = transformExpr(pstate, raw, EXPR_KIND_OTHER);
 	if (pstate->p_hasSubLinks || pstate->p_hasAggs || pstate->p_hasWindowFuncs ||
-		pstate->p_hasTargetSRFs)
+		expression_returns_set(expr))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("an expression must not use subqueries, aggregates, window functions or functions that return sets"),
@@ -253,6 +253,12 @@ analyse_expression(ParseState *pstate, const char *text, Oid target_type)
 					 : errhint("Cast it.")));
 		expr = coerced;
 	}
+	type = exprType(expr);
+	if (get_typtype(type) == TYPTYPE_PSEUDO)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("it is of pseudo-type %s", format_type_be(type)),
+				 errhint("Cast it, for example to text: (%s)::text.", text)));
 	expr = cast_in_utc(expr, NULL);
 	assign_expr_collations(pstate, expr);
 
