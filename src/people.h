@@ -23,6 +23,7 @@
 #define PROFILES_PEOPLE_H
 
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "tokenizer.h"
 #include "tsearch/ts_type.h"
 
@@ -121,7 +122,7 @@ extern bool people_take_apart(const SearchQuery *query, bool loose, SearchQuery 
 extern bool people_split_word(const SearchQuery *query, int word, int nchars, SearchQuery *parts);
 extern bool people_without_titles(const SearchQuery *query, SearchQuery *rest);
 extern bool people_without_tags(const SearchQuery *query, SearchQuery *rest);
-extern const char *people_url_key(const char *typed, int len, int *key_len);
+extern List *people_keys(const char *typed);
 extern bool people_url_subject(const SearchQuery *query, bool host, SearchQuery *subject);
 extern void people_append_term(StringInfo s, const Term *term);
 

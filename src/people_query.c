@@ -15,6 +15,7 @@
 #include "people.h"
 #include "tsearch/ts_utils.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
 
 PG_FUNCTION_INFO_V1(people_tsquery);
 
@@ -540,28 +541,175 @@ people_split_word(const SearchQuery *query, int split, int nchars, SearchQuery *
 	return good;
 }
 
-/*
- * What was typed, if it is the URL of a page, from the last part of its path on; of
- * so many bytes.  NULL if it is none.
- */
-const char *
-people_url_key(const char *typed, int len, int *key_len)
+/* ---------- keys ---------- */
+
+#define URL_MOST_KEYS 8
+
+/* Is a character put around what is copied, or copied along with it? */
+static bool
+is_around(pg_wchar c)
 {
-	int			at = url_start(typed, len);
-	int			from = -1;
+	if (c < 0x80)
+		return strchr(" \t\n\v\f\r\"'`<>(){}[]#,;", (int) c) != NULL;
+	/* spaces, quotes and what can't be seen; brackets and quotes of East Asia, and wide ones */
+	return c == 0xA0 || c == 0xAB || c == 0xBB || (c >= 0x2000 && c <= 0x206F) || (c >= 0x3000 && c <= 0x301F) ||
+		c == 0xFEFF || c == 0xFF02 || c == 0xFF07 || c == 0xFF08 || c == 0xFF09 || (c >= 0xFF5F && c <= 0xFF63);
+}
+
+/* UTF-8 without what is around it. */
+static const char *
+without_around(const char *text, int *len)
+{
+	int			from = 0;
 	int			to = 0;
 
-	for (at = at < 0 ? len : at; at < len && !is_space(typed[at]) && typed[at] != '?' && typed[at] != '#'; at++)
+	for (int at = 0, n; at < *len; at += n)
 	{
-		if (typed[at] == '/')
+		const unsigned char *c = (const unsigned char *) text + at;
+
+		n = pg_utf_mblen(c);
+		if (n > *len - at || !pg_utf8_islegal(c, n))
+			n = 1;
+		else if (is_around(utf8_to_unicode(c)))
+		{
+			if (from == at)
+				from += n;
 			continue;
-		if (at > 0 && typed[at - 1] == '/')
+		}
+		to = at + n;
+	}
+	*len = Max(to - from, 0);
+	return text + from;
+}
+
+static bool
+is_hex(const char *text, int len, const char *others)
+{
+	for (int i = 0; i < len; i++)
+	{
+		if (hex_value(text[i]) < 0 && strchr(others, text[i]) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static List *
+add_key(List *keys, const char *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, keys)
+	{
+		if (strcmp(lfirst(cell), key) == 0)
+			return keys;
+	}
+	return *key == '\0' ? keys : lappend(keys, (void *) key);
+}
+
+/* UTF-8 as a key: as it is, decoded, and as PostgreSQL writes a uuid. */
+static List *
+add_keys(List *keys, const char *text, int len)
+{
+	char	   *key = pnstrdup(text, len);
+	char	   *parts = palloc0(len + 1);
+	const char *stored = people_from_utf8(key, &len);
+
+	if (stored == NULL)
+		return keys;
+	keys = add_key(keys, pstrdup(stored));
+	len = decode_percent(key, parts, strlen(key));
+	stored = people_from_utf8(key, &len);
+	if (stored == NULL)
+		return keys;
+	keys = add_key(keys, stored);
+	if (len == 36 && is_hex(stored, len, "-"))
+		keys = add_key(keys, asc_tolower(stored, len));
+	else if (len == 32 && is_hex(stored, len, ""))
+	{
+		key = asc_tolower(stored, len);
+		keys = add_key(keys, psprintf("%.8s-%.4s-%.4s-%.4s-%s", key, key + 8, key + 12, key + 16, key + 20));
+	}
+	return keys;
+}
+
+/* Is a parameter of a URL called as one that has a key? */
+static bool
+names_key(const char *name, int len)
+{
+	static const char *const ends[] = {"id", "key", "user", "account"};
+
+	for (int i = 0; i < lengthof(ends); i++)
+	{
+		int			n = strlen(ends[i]);
+
+		if (len >= n && pg_strncasecmp(name + len - n, ends[i], n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Of a URL the last part of its path, and parameters. */
+static List *
+add_url_keys(List *keys, const char *url, int len)
+{
+	int			at = url_start(url, len);
+	int			from = -1;
+	int			to = 0;
+	int			n = 0;
+
+	if (at < 0)
+		return keys;
+	for (; at < len && !is_space(url[at]) && url[at] != '?' && url[at] != '#'; at++)
+	{
+		if (url[at] == '/')
+			continue;
+		if (at > 0 && url[at - 1] == '/')
 			from = at;
 		to = at + 1;
 	}
-	*key_len = to - from;
-	return from < 0 ? NULL : typed + from;
+	if (from >= 0)
+		keys = add_keys(keys, url + from, to - from);
+	while (at < len && !is_space(url[at]) && n < URL_MOST_KEYS)
+	{
+		int			name = ++at;
+		int			value;
+
+		while (at < len && !is_space(url[at]) && strchr("=&;?#", url[at]) == NULL)
+			at++;
+		if (at == len || url[at] != '=')
+			continue;
+		value = at + 1;
+		while (at < len && !is_space(url[at]) && strchr("&;#", url[at]) == NULL)
+			at++;
+		if (names_key(url + name, value - 1 - name))
+		{
+			keys = add_keys(keys, url + value, at - value);
+			n++;
+		}
+	}
+	return keys;
 }
+
+/* Texts, in the database's encoding, one of which is a profile's key if one was typed. */
+List *
+people_keys(const char *typed)
+{
+	int			len;
+	List	   *keys = NIL;
+
+	while (is_space(*typed))
+		typed++;
+	for (len = strlen(typed); len > 0 && is_space(typed[len - 1]);)
+		len--;
+	keys = add_key(keys, pnstrdup(typed, len));
+	len = pg_mbcliplen(typed, len, QUERY_MAX_BYTES);
+	typed = people_to_utf8(typed, &len);
+	typed = without_around(typed, &len);
+	keys = add_keys(keys, typed, len);
+	return add_url_keys(keys, typed, len);
+}
+
+/* ---------- URLs ---------- */
 
 /*
  * Whom a URL is about: the query with nothing of URLs but the last part of the path,

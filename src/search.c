@@ -30,7 +30,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -205,43 +204,14 @@ search_key(Search *search, const char *typed)
 	search_apply_filter(search);
 }
 
-/* A copy without certain characters before and behind. */
-static char *
-trimmed(const char *typed, const char *characters)
-{
-	int			len;
-
-	typed += strspn(typed, characters);
-	len = strlen(typed);
-	while (len > 0 && strchr(characters, typed[len - 1]) != NULL)
-		len--;
-	return pnstrdup(typed, len);
-}
-
-/* "7F3C2A10-9B1D-4C5E-8F00-AABBCCDDEEFF", which PostgreSQL writes with small letters */
-static bool
-is_uuid(const char *text)
-{
-	return strlen(text) == 36 && strspn(text, "0123456789abcdefABCDEF-") == 36;
-}
-
 /* Who has as key what was typed, without what it may have been copied with. */
 static void
 search_keys(Search *search, const char *typed)
 {
-	char	   *key = trimmed(typed, " \t\n\v\f\r");
-	char	   *bare = trimmed(key, " \t\n\v\f\r\"'`<>(){}[]#,;");
-	const char *url_key;
-	int			url_key_len;
+	ListCell   *key;
 
-	if (*key != '\0')
-		search_key(search, key);
-	if (*bare != '\0' && strcmp(bare, key) != 0)
-		search_key(search, bare);
-	if (is_uuid(bare))
-		search_key(search, asc_tolower(bare, 36));
-	if ((url_key = people_url_key(key, strlen(key), &url_key_len)) != NULL)
-		search_key(search, pnstrdup(url_key, url_key_len));
+	foreach(key, people_keys(typed))
+		search_key(search, lfirst(key));
 }
 
 /*
