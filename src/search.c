@@ -65,20 +65,26 @@ run_if_none(Search *search, const SearchQuery *query, int where)
 static void
 search_otherwise(Search *search, const SearchQuery *query, int where)
 {
+	SearchQuery *untitled = new_query(search);
 	SearchQuery *apart = new_query(search);
 	SearchQuery *rest = new_query(search);
 	SearchQuery *untagged = new_query(search);
+	bool		titled;
 
 	/* "j.smith" is nobody's address */
 	if (people_take_apart(query, false, apart))
 		run_if_none(search, apart, where | IN_LEAVES);
-	else
-		*apart = *query;
-	/* "Dr. Smith", "Johnson and Johnson" */
-	if (people_without_titles(apart, rest))
+	/* "Smith, Ph.D.", "Johnson and Johnson", and once it is apart "dr.smith" */
+	titled = people_without_titles(query, untitled);
+	if (!titled)
+		*untitled = *query;
+	if (!people_take_apart(untitled, false, apart))
+		*apart = *untitled;
+	titled |= people_without_titles(apart, rest);
+	if (titled)
 	{
-		run_if_none(search, rest, where | IN_LEAVES);
-		query = rest;
+		query = rest->nwords > 0 ? rest : apart;
+		run_if_none(search, query, where | IN_LEAVES);
 	}
 	/* "ada+news@example.com" of Ada, who has no such tag */
 	if (people_without_tags(query, untagged))

@@ -295,18 +295,22 @@ cost_of_key(const IndexKey *key, int where, bool sides, bool in_attributes, doub
 	return cost;
 }
 
-/* Chooses words for the index, one after the other, as long as one spares more rows than it costs. */
+/*
+ * Chooses words for the index, one after the other, as long as one spares more rows than
+ * it costs, beside corrections if these are asked for.
+ */
 static void
 choose_words(const SearchQuery *query, const IndexKey *keys, int where, bool sides, const Counted *counted, const bool *implied, double total, IndexPlan *plan)
 {
-	double		rows = total;
+	bool		corrected = plan->corrected >= 0;
+	double		rows = corrected ? Min(plan->corrected, total) : total;
 	bool		used[QUERY_MAX_WORDS];
-	bool		side_used[2] = {0};
+	bool		side_used[2] = {corrected, false};
 
 	memcpy(used, implied, sizeof(used));
 	plan->sides = sides;
 	plan->nwords = 0;
-	plan->cost = counted == NULL ? 0 : counted->cost;
+	plan->cost = counted != NULL ? counted->cost : corrected ? rows * COST_POSTING_EXACT : 0;
 	for (int i = 0; counted != NULL && i < counted->nwords; i++)
 	{
 		const IndexKey *key = &keys[counted->words[i]];
@@ -345,7 +349,7 @@ choose_words(const SearchQuery *query, const IndexKey *keys, int where, bool sid
 				in_attributes = attribute;
 			}
 		}
-		if (best < 0 || (plan->nwords > 0 && most <= 0))
+		if (best < 0 || ((plan->nwords > 0 || corrected) && most <= 0))
 			break;
 		used[best] = true;
 		side_used[in_attributes] = true;
@@ -365,12 +369,15 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	double		total = Max(search->people, 1);
 	double		attributes = 0;
 	double		imported = 0;
+	double		corrected = 0;
 	bool		implied[QUERY_MAX_WORDS];
 
 	memset(plan, 0, sizeof(IndexPlan));
 	plan->people = total;
 	for (int i = 0; i < query->nwords; i++)
 	{
+		for (int j = 0; j < query->words[i].nall; j++)
+			corrected += query->words[i].people[j];
 		implied[i] = plan_implies(query, i);
 		if (!implied[i])
 		{
@@ -381,6 +388,8 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	}
 	if (counted != NULL)
 		plan->people = Min(plan->people, counted->people);
+	/* without a word that is corrected, the tiers before have found it */
+	plan->corrected = where & IN_TYPOS && !(where & IN_ATTRIBUTES) ? corrected : -1;
 	choose_words(query, keys, where, false, counted != NULL && !(where & IN_ATTRIBUTES) ? counted : NULL, implied, total, plan);
 	*countable = *plan;
 	if (where & IN_ATTRIBUTES)
@@ -389,31 +398,23 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 		if (query->nwords > 1 && countable->cost < plan->cost)
 			*plan = *countable;
 	}
-	/* without a word that is corrected, the tiers before have found it */
-	if (where & IN_TYPOS)
+	/* words in attributes are not combined with corrections */
+	if (where & IN_TYPOS && where & IN_ATTRIBUTES && corrected * (COST_FETCHED + COST_POSTING_EXACT) < plan->cost)
 	{
-		double		corrected = 0;
-
-		for (int i = 0; i < query->nwords; i++)
-		{
-			for (int j = 0; j < query->words[i].nall; j++)
-				corrected += query->words[i].people[j];
-		}
-		if (corrected * (COST_FETCHED + COST_POSTING) < plan->cost)
-		{
-			plan->corrections_only = true;
-			plan->cost = corrected * (COST_FETCHED + COST_POSTING);
-		}
+		plan->corrected = corrected;
+		plan->nwords = 0;
+		plan->sides = false;
+		plan->cost = corrected * (COST_FETCHED + COST_POSTING_EXACT);
 	}
 	/* nor without a word in attributes */
 	if (where & IN_ATTRIBUTES && attributes * (COST_FETCHED + COST_POSTING) < plan->cost)
 	{
 		plan->attributes_only = true;
-		plan->corrections_only = false;
+		plan->corrected = -1;
 		plan->cost = attributes * (COST_FETCHED + COST_POSTING);
 	}
 	/* who has a word in custom attributes comes from elsewhere, and is not intersected */
-	if (imported > 0 && plan->nwords > 0 && !plan->corrections_only)
+	if (imported > 0 && plan->corrected < 0)
 	{
 		int			first = -1;
 		const IndexKey *rarest;
@@ -459,9 +460,9 @@ plan_walking_maybe(Search *search, const SearchQuery *query, double people, int 
 double
 plan_counting(const IndexKey *keys, const IndexPlan *plan, Counted *counted)
 {
-	int			sides[2] = {0};
-	double		cost = 0;
-	double		least = -1;
+	int			sides[2] = {plan->corrected >= 0, 0};
+	double		cost = Max(plan->corrected, 0) * COST_POSTING_EXACT;
+	double		least = plan->corrected >= 0 ? cost : -1;
 
 	memset(counted, 0, sizeof(Counted));
 	for (int i = 0; i < plan->nwords; i++)

@@ -50,7 +50,7 @@ typedef struct IndexPlan
 	bool		sides;			/* each of these is looked for where most have it, and whoever has it elsewhere apart */
 	bool		in_attributes[KEY_WORDS];	/* that is where */
 	bool		attributes_only;	/* rather: one word or another in attributes */
-	bool		corrections_only;	/* rather: one word or another corrected */
+	double		corrected;		/* who has one word or another corrected, about, and only those are asked for; else below 0 */
 	bool		rarest_only;	/* of custom attributes: the first of these, not one word or another */
 	bool		nobody;			/* has all of these */
 	double		cost;

@@ -118,16 +118,42 @@ is_no_word(Search *search, const IndexKey *key)
 	return rows != NULL && rows_count(rows, psprintf("%s_search_search_idx", profiles_kinds[search->kind]), search_parse_query(key->query.data)) == 0;
 }
 
+/* Any of the words that others may be typos of. */
+static void
+append_corrections(StringInfo s, const SearchQuery *query)
+{
+	bool		first = true;
+
+	appendStringInfoChar(s, '(');
+	for (int i = 0; i < query->nwords; i++)
+	{
+		for (int j = 0; j < query->words[i].nall; j++)
+		{
+			for (int k = 0; k < query->words[i].ncorrections[j]; k++)
+			{
+				if (!first)
+					appendStringInfoString(s, " | ");
+				search_append_indexed(s, &query->words[i].corrections[j][k]);
+				first = false;
+			}
+		}
+	}
+	appendStringInfoChar(s, ')');
+}
+
 /*
  * What words ask for in attributes or in name and e-mail: all of those that are looked for
- * there, or (elsewhere) any of the others.  NULL if there are none.
+ * there, or (elsewhere) any of the others.  Where a query is given, one of its words has
+ * to be corrected.  NULL if there are none.
  */
 static Datum
-condition(const IndexKey *keys, const int *words, const bool *in_attributes, int nwords, bool attributes, bool elsewhere)
+condition(const IndexKey *keys, const int *words, const bool *in_attributes, int nwords, bool attributes, bool elsewhere, const SearchQuery *corrected)
 {
 	StringInfoData s;
 
 	initStringInfo(&s);
+	if (corrected != NULL)
+		append_corrections(&s, corrected);
 	for (int i = 0; i < nwords; i++)
 	{
 		const IndexKey *key = &keys[words[i]];
@@ -146,7 +172,7 @@ condition(const IndexKey *keys, const int *words, const bool *in_attributes, int
  * what is known of each alone does not tell.  Returns whether it did.
  */
 static bool
-count_words(Search *search, const IndexKey *keys, Counted *counted)
+count_words(Search *search, const SearchQuery *query, const IndexKey *keys, bool corrected, Counted *counted)
 {
 	IndexRows  *rows = search_open_rows(search, &search->tables->addresses, "search", NULL, ROWS_BY_ADDRESS);
 	LastCount  *last = &search->tables->last_count;
@@ -156,18 +182,19 @@ count_words(Search *search, const IndexKey *keys, Counted *counted)
 	counted->people = search->people;
 	for (int attributes = 0; rows != NULL && attributes < 2; attributes++)
 	{
-		Datum		query = condition(keys, counted->words, counted->in_attributes, counted->nwords, attributes, false);
+		Datum		words = condition(keys, counted->words, counted->in_attributes, counted->nwords, attributes, false,
+									  corrected && !attributes ? query : NULL);
 		int64		people;
 
-		if (query == (Datum) 0)
+		if (words == (Datum) 0)
 			continue;
 		/* a tier may ask for the same as the one before */
-		if (last->query[attributes] == (Datum) 0 || !datumIsEqual(query, last->query[attributes], false, -1))
+		if (last->query[attributes] == (Datum) 0 || !datumIsEqual(words, last->query[attributes], false, -1))
 		{
 			MemoryContext old = MemoryContextSwitchTo(search->context);
 
-			last->people[attributes] = rows_count(rows, psprintf("%s_search_%s_idx", profiles_kinds[search->kind], attributes ? "attributes" : "search"), query);
-			last->query[attributes] = datumCopy(query, false, -1);
+			last->people[attributes] = rows_count(rows, psprintf("%s_search_%s_idx", profiles_kinds[search->kind], attributes ? "attributes" : "search"), words);
+			last->query[attributes] = datumCopy(words, false, -1);
 			MemoryContextSwitchTo(old);
 		}
 		people = last->people[attributes];
@@ -191,7 +218,7 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	if (!address)
 		where |= IN_LEAVES;
 
-	if (where & IN_ATTRIBUTES && search->tables->imported && !plan->corrections_only)
+	if (where & IN_ATTRIBUTES && search->tables->imported && plan->corrected < 0)
 		take_imported(search, query, keys, plan, where, tier);
 	initStringInfo(&s);
 	if (plan->attributes_only)
@@ -202,45 +229,33 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 		search_take_all(search, GET_BY_ATTRIBUTES_ONLY, values, query, where, tier);
 		return;
 	}
-	if (plan->corrections_only)
-	{
-		for (int i = 0; i < query->nwords; i++)
-		{
-			for (int j = 0; j < query->words[i].nall; j++)
-			{
-				for (int k = 0; k < query->words[i].ncorrections[j]; k++)
-				{
-					if (s.len > 0)
-						appendStringInfoString(&s, " | ");
-					search_append_indexed(&s, &query->words[i].corrections[j][k]);
-				}
-			}
-		}
-		values[0] = search_parse_query(s.data);
-		search_take_all(search, where & IN_ATTRIBUTES ? GET_BY_WORDS : GET_BY_INDEX, values, query, where, tier);
-		return;
-	}
 	for (int i = 0; i < plan->nwords; i++)
 	{
 		if (keys[plan->words[i]].address != NULL)
 			take_addresses(search, query, &keys[plan->words[i]], where, tier);
 	}
 	/* of a whole address that is all there is, as a rule, and can be known without a plan */
-	if (plan->nwords == 1 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) && is_no_word(search, &keys[plan->words[0]]))
+	if (plan->nwords == 1 && plan->corrected < 0 && keys[plan->words[0]].only_address && !(where & IN_ATTRIBUTES) && is_no_word(search, &keys[plan->words[0]]))
 		return;
-	if (plan->sides)
+	if (plan->corrected >= 0)
+	{
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false, query);
+		if (!plan->nobody)
+			search_take_all(search, where & IN_ATTRIBUTES ? GET_BY_WORDS : GET_BY_INDEX, values, query, where, tier);
+	}
+	else if (plan->sides)
 	{
 		/* who has a word where few have it, then who has all where most have them */
 		for (int attributes = 0; attributes < 2; attributes++)
 		{
-			values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, attributes, true);
+			values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, attributes, true, NULL);
 			if (values[0] != (Datum) 0)
 				search_take_all(search, attributes ? GET_BY_ATTRIBUTES_ONLY : GET_BY_WORDS, values, query, where, tier);
 		}
 		if (plan->nobody)
 			return;
-		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false);
-		values[1] = condition(keys, plan->words, plan->in_attributes, plan->nwords, true, false);
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false, NULL);
+		values[1] = condition(keys, plan->words, plan->in_attributes, plan->nwords, true, false, NULL);
 		if (values[0] == (Datum) 0)
 			search_take_all(search, GET_BY_ATTRIBUTES_ONLY, &values[1], query, where, tier);
 		else
@@ -257,7 +272,7 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	}
 	else if (!plan->nobody)
 	{
-		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false);
+		values[0] = condition(keys, plan->words, plan->in_attributes, plan->nwords, false, false, NULL);
 		search_take_all(search, GET_BY_INDEX, values, query, where, tier);
 	}
 }
@@ -516,7 +531,7 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 		walks = plan.cost > walk_rows * walked;
 		enough = walks && (counting < 0 || walk_rows * walked <= PATIENCE * counting) &&
 			walk(&taking, search, query, where, tier, (counting < 0 ? plan.cost : PATIENCE * counting) / walked, false, exact, beginning);
-		if (!enough && counting >= 0 && (walks || plan.sides < countable.sides || counted.nwords < plan.nwords) && count_words(search, keys, &counted))
+		if (!enough && counting >= 0 && (walks || plan.sides < countable.sides || counted.nwords < plan.nwords) && count_words(search, query, keys, countable.corrected >= 0, &counted))
 		{
 			plan_index(search, query, keys, where, &counted, &plan, &countable);
 			walk_rows = plan_walking(search, plan.people) - taking.walked;
