@@ -24,6 +24,7 @@
 PG_FUNCTION_INFO_V1(people_tsvector);
 PG_FUNCTION_INFO_V1(people_search_vector);
 PG_FUNCTION_INFO_V1(people_attribute_vector);
+PG_FUNCTION_INFO_V1(people_name_signature);
 PG_FUNCTION_INFO_V1(people_indexed_address);
 PG_FUNCTION_INFO_V1(people_indexed_words);
 PG_FUNCTION_INFO_V1(people_dictionary_words);
@@ -475,6 +476,47 @@ people_attribute_vector(PG_FUNCTION_ARGS)
 }
 
 /* ---------- what is in which index ---------- */
+
+/*
+ * A bit of 64 for each of some beginnings of a word: whoever has a word that begins with
+ * another has the bits of that one, too.
+ */
+uint64
+people_word_bits(const char *lexeme, int len)
+{
+	uint64		hash = UINT64CONST(0xcbf29ce484222325);	/* FNV-1a, whose upper bits the last letter does not reach */
+	uint64		bits = 0;
+	int			at = 0;
+
+	for (int chars = 1; chars <= SIGNED_CHARS && at < len; chars++)
+	{
+		int			next = Min(at + pg_mblen(lexeme + at), len);
+		bool		letter = next == 1; /* which says little */
+
+		for (; at < next; at++)
+			hash = (hash ^ (unsigned char) lexeme[at]) * UINT64CONST(0x100000001b3);
+		if (!letter && chars != SIGNED_CHARS - 1)
+			bits |= UINT64CONST(1) << (((hash ^ hash >> 32) * UINT64CONST(0x9e3779b97f4a7c15)) >> 58);
+	}
+	return bits;
+}
+
+/* _name_signature(name text) -> bigint: the bits of all words that its vector has */
+Datum
+people_name_signature(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	VectorBuilder b = {0};
+	uint64		bits = 0;
+
+	add_field(&b, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true, false);
+	for (int i = 0; i < b.nentries; i++)
+	{
+		if (b.entries[i].weight == WEIGHT_NAME)
+			bits |= people_word_bits(b.bytes + b.entries[i].start, b.entries[i].len);
+	}
+	PG_RETURN_INT64((int64) bits);
+}
 
 /* The first address of a vector; its size if there is none. */
 static int

@@ -28,6 +28,7 @@
 #include "tsearch/ts_type.h"
 
 #define BEGINNING_CHARS	3		/* of a word of the name, that have a lexeme of their own */
+#define SIGNED_CHARS	6		/* of a word: beginnings of 1 to 4 letters and of 6 are in signatures */
 #define INDEXED_ADDRESS_BYTES 22	/* with the mark; with one more an entry would take 8 more */
 
 #define WEIGHT_NAME		3
@@ -113,6 +114,7 @@ extern char *people_from_utf8(const char *text, int *len);
 extern TSVector people_vector(text *name, text *email, bool marked);
 extern TSVector people_values_vector(const Datum *values, const bool *nulls, int n);
 extern int	people_indexed_bytes(const char *address, int len);
+extern uint64 people_word_bits(const char *lexeme, int len);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
 
 /* people_query.c: words of a query, several if it has alternatives */

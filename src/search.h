@@ -15,6 +15,14 @@
 /* search_rows.c: rows of our own tables by index, many at a time */
 #define ROWS_AHEAD	256
 
+/* What signatures of names must have: of each word all bits of one of its terms. */
+typedef struct NameScreen
+{
+	int			nwords;
+	int			nterms[QUERY_MAX_WORDS];
+	uint64		bits[QUERY_MAX_WORDS][WORD_MAX_TERMS];
+} NameScreen;
+
 typedef struct IndexRows
 {
 	Relation	table;
@@ -26,6 +34,10 @@ typedef struct IndexRows
 	Datum	   *keys;			/* whose rows; NULL: in the order of the index */
 	ScanDirection direction;
 	bool		ended;			/* the index has no more; asked again, it would begin anew */
+	bool		is_signed;		/* the index has signatures of names */
+	const NameScreen *screen;	/* only those whose names may pass; NULL: all */
+	int64		entries;		/* of the index that have been read */
+	int64		most;			/* and how many may be */
 	int			longer;			/* of addresses: only those of which no word begins with so many bytes */
 	int			nkeys;
 	int			asked;			/* of the keys, in full */
@@ -50,6 +62,7 @@ extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix,
 extern void rows_of_keys(IndexRows *rows, Datum *keys, int nkeys);
 extern void rows_of_addresses(IndexRows *rows, Datum from, Datum to, int longer);
 extern void rows_newest(IndexRows *rows);
+extern void rows_newest_named(IndexRows *rows, const NameScreen *screen, int64 most);
 extern bool rows_next(IndexRows *rows);
 extern bool rows_find(IndexRows *rows, Datum key);
 extern void rows_close(IndexRows *rows);

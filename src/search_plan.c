@@ -295,6 +295,29 @@ cost_of_key(const IndexKey *key, int where, bool sides, bool in_attributes, doub
 	return cost;
 }
 
+/* How many have a word that is corrected, and all of those that are asked for, about. */
+static double
+people_corrected(const SearchQuery *query, const IndexKey *keys, const bool *asked, double total)
+{
+	double		result = 0;
+
+	for (int i = 0; i < query->nwords; i++)
+	{
+		double		people = 0;
+
+		for (int j = 0; j < query->words[i].nall; j++)
+			people += query->words[i].people[j];
+		/* the word itself is met then, but for its other parts */
+		for (int j = 0; j < query->nwords; j++)
+		{
+			if (asked[j])
+				people = j == i ? Min(people, keys[j].people) : people * Min(keys[j].people / total, 1);
+		}
+		result += people;
+	}
+	return Min(result, total);
+}
+
 /*
  * Chooses words for the index, one after the other, as long as one spares more rows than
  * it costs, beside corrections if these are asked for.
@@ -303,8 +326,9 @@ static void
 choose_words(const SearchQuery *query, const IndexKey *keys, int where, bool sides, const Counted *counted, const bool *implied, double total, IndexPlan *plan)
 {
 	bool		corrected = plan->corrected >= 0;
-	double		rows = corrected ? Min(plan->corrected, total) : total;
+	double		rows = corrected ? plan->corrected : total;
 	bool		used[QUERY_MAX_WORDS];
+	bool		asked[QUERY_MAX_WORDS] = {0};
 	bool		side_used[2] = {corrected, false};
 
 	memcpy(used, implied, sizeof(used));
@@ -338,8 +362,17 @@ choose_words(const SearchQuery *query, const IndexKey *keys, int where, bool sid
 			double		cost = cost_of_key(&keys[i], where, sides, attribute, side_used[attribute] ? rows : -1, &people) +
 				(plan->nwords > 0 && !side_used[attribute] ? people * COST_COMBINED : 0);
 			double		fewer = rows * Min(people / total, 1);
-			double		spared = (rows - fewer) * COST_FETCHED - cost;
+			double		spared;
 
+			if (corrected && counted == NULL)
+			{
+				bool		before = asked[i];
+
+				asked[i] = true;
+				fewer = people_corrected(query, keys, asked, total);
+				asked[i] = before;
+			}
+			spared = (rows - fewer) * COST_FETCHED - cost;
 			if (!used[i] && (best < 0 || spared > most))
 			{
 				best = i;
@@ -351,7 +384,7 @@ choose_words(const SearchQuery *query, const IndexKey *keys, int where, bool sid
 		}
 		if (best < 0 || ((plan->nwords > 0 || corrected) && most <= 0))
 			break;
-		used[best] = true;
+		used[best] = asked[best] = true;
 		side_used[in_attributes] = true;
 		plan->in_attributes[plan->nwords] = in_attributes;
 		plan->words[plan->nwords++] = best;
@@ -369,15 +402,14 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	double		total = Max(search->people, 1);
 	double		attributes = 0;
 	double		imported = 0;
-	double		corrected = 0;
+	double		corrected;
 	bool		implied[QUERY_MAX_WORDS];
+	bool		asked[QUERY_MAX_WORDS] = {0};
 
 	memset(plan, 0, sizeof(IndexPlan));
 	plan->people = total;
 	for (int i = 0; i < query->nwords; i++)
 	{
-		for (int j = 0; j < query->words[i].nall; j++)
-			corrected += query->words[i].people[j];
 		implied[i] = plan_implies(query, i);
 		if (!implied[i])
 		{
@@ -389,6 +421,7 @@ plan_index(Search *search, const SearchQuery *query, IndexKey *keys, int where, 
 	if (counted != NULL)
 		plan->people = Min(plan->people, counted->people);
 	/* without a word that is corrected, the tiers before have found it */
+	corrected = people_corrected(query, keys, asked, total);
 	plan->corrected = where & IN_TYPOS && !(where & IN_ATTRIBUTES) ? corrected : -1;
 	choose_words(query, keys, where, false, counted != NULL && !(where & IN_ATTRIBUTES) ? counted : NULL, implied, total, plan);
 	*countable = *plan;

@@ -19,6 +19,7 @@
 #define COST_FETCHED	7		/* who meets what went into the index, and when that one was seen */
 #define COST_DATED		5		/* of that, to look up when */
 #define COST_WALKED		1.5
+#define COST_SCREENED	0.1		/* by the signature of the name alone */
 #define COST_WALKED_TYPOS	3
 #define COST_WALKED_VECTORS	9
 #define COST_WALKED_IMPORTED	20

@@ -53,6 +53,22 @@ serves(Relation index, AttrNumber column)
 		is_complete(index);
 }
 
+/* Does an index have signatures of names behind its first column? */
+static bool
+has_signatures(Relation index)
+{
+	Node	   *expression;
+	char	   *function;
+
+	if (index->rd_index->indnkeyatts < 2 || index->rd_index->indkey.values[1] != 0)
+		return false;
+	expression = linitial(RelationGetIndexExpressions(index));
+	if (!IsA(expression, FuncExpr))
+		return false;
+	function = get_func_name(((FuncExpr *) expression)->funcid);
+	return function != NULL && strcmp(function, "_name_signature") == 0;
+}
+
 /*
  * Opens profiles.kind_suffix to be read by an index on a column, or (NULL) on an
  * expression, under the active snapshot, in the current memory context; NULL if there
@@ -88,7 +104,8 @@ rows_open(Oid namespace, const char *kind, const char *suffix, const char *colum
 	}
 	rows->snapshot = GetActiveSnapshot();
 	rows->scan = PROFILES_INDEX_BEGINSCAN(rows->table, rows->index, rows->snapshot, by == ROWS_BY_ADDRESS ? 2 : by == ROWS_BY_KEY ? 1 : 0);
-	rows->scan->xs_want_itup = by == ROWS_BY_ADDRESS;
+	rows->is_signed = by == ROWS_IN_ORDER && has_signatures(rows->index);
+	rows->scan->xs_want_itup = by == ROWS_BY_ADDRESS || rows->is_signed;
 	rows->fetch = table_index_fetch_begin(rows->table);
 	rows->slot = table_slot_create(rows->table, NULL);
 	return rows;
@@ -112,6 +129,7 @@ rows_in_order(IndexRows *rows, ScanKey keys, int nkeys, ScanDirection direction)
 	rows->direction = direction;
 	rows->ended = false;
 	rows->longer = 0;
+	rows->screen = NULL;
 	rows->n = rows->next = 0;
 	rows->ahead = 32;
 	index_rescan(rows->scan, keys, nkeys, NULL, 0);
@@ -140,6 +158,40 @@ rows_newest(IndexRows *rows)
 	rows_in_order(rows, NULL, 0, BackwardScanDirection);
 }
 
+/*
+ * From here on rows_next() gives those whose names may pass, the greatest first, of so
+ * many at most; the index has to have signatures.
+ */
+void
+rows_newest_named(IndexRows *rows, const NameScreen *screen, int64 most)
+{
+	rows_newest(rows);
+	rows->screen = screen;
+	rows->entries = 0;
+	rows->most = most;
+	rows->ahead = 8;
+}
+
+/* May the name of the row that has been looked up pass? */
+static bool
+passes_screen(IndexRows *rows)
+{
+	bool		isnull;
+	uint64		signature = (uint64) DatumGetInt64(index_getattr(rows->scan->xs_itup, 2, rows->scan->xs_itupdesc, &isnull));
+	const NameScreen *screen = rows->screen;
+
+	for (int i = 0; i < screen->nwords && !isnull; i++)
+	{
+		bool		passes = false;
+
+		for (int j = 0; j < screen->nterms[i] && !passes; j++)
+			passes = (screen->bits[i][j] & ~signature) == 0;
+		if (!passes)
+			return false;
+	}
+	return !isnull;
+}
+
 /* How many bytes of the address that has been looked up a word begins with, see people.c. */
 static int
 word_in_index(IndexRows *rows)
@@ -162,9 +214,11 @@ look_ahead(IndexRows *rows)
 		while (rows->n < rows->ahead && !rows->ended)
 		{
 			tid = index_getnext_tid(rows->scan, rows->direction);
-			rows->ended = tid == NULL;
-			if (tid != NULL && (rows->longer == 0 || word_in_index(rows) < rows->longer))
+			rows->ended = tid == NULL || (rows->screen != NULL && rows->entries++ == rows->most);
+			if (!rows->ended && (rows->longer == 0 || word_in_index(rows) < rows->longer) &&
+				(rows->screen == NULL || passes_screen(rows)))
 				rows->tids[rows->n++] = *tid;
+			CHECK_FOR_INTERRUPTS();
 		}
 		rows->ahead = Min(2 * rows->ahead, ROWS_AHEAD);
 		return;

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #define WALK_MOST			50000	/* profiles that a walk looks at */
+#define SCREEN_MOST			1000000	/* of which it looks at no more than the signatures of names */
 
 Datum
 search_parse_query(const char *text)
@@ -277,6 +278,31 @@ take_by_index(Search *search, const SearchQuery *query, IndexKey *keys, const In
 	}
 }
 
+/* Are all words such as names have? */
+static bool
+are_names(const SearchQuery *query)
+{
+	for (int i = 0; i < query->nwords; i++)
+	{
+		/* who has its parts is not looked up, or who has it as an address */
+		if (query->words[i].compound || query->words[i].address)
+			return false;
+	}
+	return true;
+}
+
+/* The newest profiles, if a walk over them can pass over other names than those looked for; else NULL. */
+static IndexRows *
+signed_rows(Search *search)
+{
+	IndexRows  *rows;
+
+	if (search->filter != NULL || search->people <= search->few)
+		return NULL;
+	rows = search_open_rows(search, &search->tables->newest, "profile", "last_seen", ROWS_IN_ORDER);
+	return rows != NULL && rows->is_signed ? rows : NULL;
+}
+
 /* Have enough been found who meet words at some levels only, all of these having been looked up? */
 static bool
 named_suffice(Search *search, const SearchQuery *query, uint16 levels)
@@ -285,12 +311,8 @@ named_suffice(Search *search, const SearchQuery *query, uint16 levels)
 	candidates_iterator iterator;
 	Candidate  *candidate;
 
-	for (int i = 0; i < query->nwords; i++)
-	{
-		/* who has its parts is not looked up, or who has it as an address */
-		if (query->words[i].compound || query->words[i].address)
-			return false;
-	}
+	if (!are_names(query))
+		return false;
 	candidates_start_iterate(search->found, &iterator);
 	while (n < search->max && (candidate = candidates_iterate(search->found, &iterator)) != NULL)
 	{
@@ -330,7 +352,7 @@ take_names(Search *search, const SearchQuery *query, Tier tier, bool begins, dou
 			return false;
 	}
 	plan_index(search, query, keys, IN_TERMS, NULL, &plan, &countable);
-	if (plan.cost > Max(most, plan_walking_maybe(search, query, plan.people, IN_TERMS) * COST_WALKED))
+	if (plan.cost > Max(most, plan_walking_maybe(search, query, plan.people, IN_TERMS) * (signed_rows(search) != NULL ? COST_SCREENED : COST_WALKED)))
 	{
 		*people = plan.people;
 		return false;
@@ -356,6 +378,68 @@ take_named(Search *search, const SearchQuery *query, Tier tier, double *exact, d
 	if (!take_names(search, query, tier, true, CHEAP, beginning))
 		return false;
 	*exact = 0;
+	return named_suffice(search, query, NAME_LEVELS);
+}
+
+/*
+ * Walks over those whose names have all words, newest first, if the walk is not longer than
+ * something else takes; exact and beginning are as for walk().  Returns whether it found enough.
+ */
+static bool
+walk_names(Search *search, const SearchQuery *query, Tier tier, double instead, double exact, double beginning)
+{
+	IndexRows  *rows = signed_rows(search);
+	double		expected = plan_walking_maybe(search, query, beginning, IN_TERMS);
+	double		least = exact > 0 ? Min(2 * plan_walking(search, exact), WALK_MOST) : 0;
+	double		most = Min(Max(instead / COST_SCREENED, WALK_LEAST), SCREEN_MOST);
+	NameScreen	screen;
+	bool		screens = false;
+	Taking		taking;
+
+	if (rows == NULL || !are_names(query) || expected * COST_SCREENED > instead)
+		return false;
+	screen.nwords = query->nwords;
+	for (int i = 0; i < query->nwords; i++)
+	{
+		const QueryWord *word = &query->words[i];
+
+		uint64		common = ~UINT64CONST(0);
+
+		screen.nterms[i] = 0;
+		for (int j = 0; j < word->nterms; j++)
+		{
+			int			mark = word->terms[j].lexeme[0] == '=' ? 1 : 0;
+			uint64		bits = people_word_bits(word->terms[j].lexeme + mark, word->terms[j].len - mark);
+
+			if (word->terms[j].lexeme[0] == '<' || word->terms[j].lexeme[0] == '@')
+				continue;
+			screen.bits[i][screen.nterms[i]++] = bits;
+			common &= bits;
+		}
+		screens |= common != 0;
+	}
+	/* of first letters there are no bits */
+	if (!screens)
+		return false;
+	search_begin_taking(&taking, search, query, IN_TERMS | IN_LEAVES, tier);
+	taking.good = exact > 0 ? 1 << LEVEL_EXACT : NAME_LEVELS;
+	rows_newest_named(rows, &screen, most);
+	while (taking.nbest < search->max && rows_next(rows))
+	{
+		StoredProfile profile = search_stored_profile(search, rows);
+		MemoryContext old = MemoryContextSwitchTo(taking.context);
+
+		search_take_profile(&taking, &profile);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(taking.context);
+		if (exact > 0 && rows->entries > least && named_suffice(search, query, NAME_LEVELS))
+			break;
+		/* words may exclude each other */
+		if (rows->entries > Max(expected, least) && (double) rows->entries / (taking.nbest + 1) * (search->max - taking.nbest) > most)
+			break;
+	}
+	MemoryContextDelete(taking.context);
+	elog(DEBUG1, "search: names of " INT64_FORMAT " profiles, %.0f expected, %d good ones", rows->entries, expected, taking.nbest);
 	return named_suffice(search, query, NAME_LEVELS);
 }
 
@@ -523,6 +607,8 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 	else
 	{
 		if (where == (IN_TERMS | IN_LEAVES) && take_named(search, query, tier, &exact, &beginning))
+			return;
+		if (beginning > 0 && walk_names(search, query, tier, Max(Min(plan.cost, walk_rows * walked), AFFORDABLE), exact, Min(beginning, plan.people)))
 			return;
 		if (search->filter == NULL && !plan.attributes_only)
 			counting = plan_counting(keys, &countable, &counted);

@@ -323,7 +323,8 @@ BEGIN
             storage_name,
             (SELECT string_agg(format('%I %s', column_name, definition), ', ') FROM profiles._columns(kind, further)));
         storage := format('profiles.%I', storage_name)::regclass;
-        EXECUTE format('CREATE INDEX ON profiles.%I (last_seen)', storage_name);
+        EXECUTE format('CREATE INDEX %I ON profiles.%I (last_seen, (profiles._name_signature(%I)))',
+                       storage_name || '_last_seen_idx', storage_name, kind || '_name');
         EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', storage_name,
                        format('Stored profiles, one row per %s: upkeep writes the profile, the other columns follow from it. The view profiles.%s shows them.',
                               kind, profiles._relation(kind)));

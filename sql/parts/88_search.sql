@@ -79,6 +79,10 @@ CREATE FUNCTION profiles._indexed_words(vector tsvector) RETURNS tsvector
     AS 'MODULE_PATHNAME', 'people_indexed_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
 COMMENT ON FUNCTION profiles._indexed_words(tsvector) IS 'Internal: a person''s vector as the index of words has it: without the first address, words of the name behind a = alone, with beginnings of the other words before a *, without positions.';
 
+CREATE FUNCTION profiles._name_signature(name text) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'people_name_signature' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION profiles._name_signature(text) IS 'Internal: bits of how words of a name begin. The index of the newest profiles has them, so that a search can pass over who has other names.';
+
 CREATE FUNCTION profiles._dictionary_words(vector tsvector) RETURNS text[]
     AS 'MODULE_PATHNAME', 'people_dictionary_words' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION profiles._dictionary_words(tsvector) IS 'Internal: words of a person''s vector that typos are corrected to.';

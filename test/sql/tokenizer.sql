@@ -137,6 +137,18 @@ SELECT count(*) AS edited, count(*) FILTER (WHERE NOT profiles._typed_keys(typed
 SELECT profiles._word_keys('ab') AS short, profiles._word_keys('ab1c') AS digit, profiles._word_keys('山田太郎') AS unspaced, profiles._typed_keys('ab1c', 2) AS typed,
        cardinality(profiles._word_keys('lovelace')) AS long, cardinality(profiles._word_keys('adam')) AS four;
 
+-- signatures: a name has all bits of whatever one of its words begins with, joined words and parts without spaces too
+WITH begins AS (
+    SELECT n.name, left(w.word, i) AS beginning
+    FROM unnest(ARRAY['Ada Lovelace', 'Jo Li Smith', 'Seán O''Brien-Łukasz', 'van der Zee, Jan', '山田太郎', '佐藤', 'ｱﾀﾞ Иванов', 'A. B. C. Müller 3rd', 'ada@example.com']) AS n (name),
+         LATERAL (SELECT substr(v.lexeme, 2) FROM unnest(profiles._search_vector(n.name, NULL)) v WHERE v.lexeme ~ '^=.*[^*]$') AS w (word),
+         generate_series(1, length(w.word)) AS i)
+SELECT count(*) AS beginnings, count(*) FILTER (WHERE profiles._name_signature(beginning) & ~profiles._name_signature(name) <> 0) AS missed FROM begins;
+-- and of few others: of pairs of words that don't begin alike with three letters
+SELECT count(*) AS pairs, count(*) FILTER (WHERE profiles._name_signature(left(a.w, 3)) & ~profiles._name_signature(b.w) = 0) AS alike
+FROM word a, word b WHERE left(a.w, 3) <> left(b.w, 3);
+SELECT profiles._name_signature('...') AS no_word, profiles._name_signature(NULL) AS no_name;
+
 -- emoji are words of their own, as whatever has no spaces; other symbols are none
 \pset format unaligned
 SELECT profiles.people_tsvector('Zoë🚀Ray ✨🦄 A&B© →', NULL) AS names, profiles.people_tsquery('👍🏽') AS skin, profiles.people_tsquery('👩‍👩‍👧') AS family;
