@@ -68,9 +68,44 @@ SELECT c.name, m.max, b.n, b.counted
 FROM unnest(ARRAY['i', 'l', 'n', 'f', 'd', 't']) AS c (name), unnest(ARRAY[2, 3, 5, 8, 50]) AS m (max),
      LATERAL (SELECT count(*) AS n, sum(f.count) AS counted FROM profiles.facet('user', c.name, max => m.max) f) b
 WHERE b.n > greatest(m.max, CASE c.name WHEN 'f' THEN 4 ELSE 2 END) OR b.counted <> 60;
+-- one bucket for numbers of both signs
+SELECT * FROM profiles.facet('user', 'i', 'i IS NOT NULL', 1);
 SELECT bool_and(f.count = (SELECT count(*) FROM profiles.users u WHERE f.value::numrange @> u.n)) AS n FROM profiles.facet('user', 'n') f WHERE value IS NOT NULL;
 SELECT bool_and(f.count = (SELECT count(*) FROM profiles.users u WHERE f.value::daterange @> u.d)) AS d FROM profiles.facet('user', 'd') f WHERE value IS NOT NULL;
 SELECT bool_and(f.count = (SELECT count(*) FROM profiles.users u WHERE f.value::tsrange @> u.t)) AS t FROM profiles.facet('user', 't') f WHERE value IS NOT NULL;
+
+-- however far times lie apart, and from the first and last that there are: at most max buckets, each with what lies in it, all counted
+CREATE TABLE web.far (k text, at timestamptz);
+INSERT INTO web.far SELECT 'u' || n, (ARRAY['4714-11-24 00:00:00Z BC', '4714-12-01Z BC', '4713-01-01Z BC', '4001-06-01Z BC', '0001-12-31 23:59:59Z BC', '0001-01-01Z',
+    '1000-06-01Z', '1970-01-01Z', '2026-01-01Z', '2026-02-03 04:05:06.789Z', '9999-12-31Z', '294276-12-31 23:59:59.999999Z'])[n]::timestamptz
+FROM generate_series(1, 12) AS n;
+SELECT format('CREATE OR REPLACE VIEW profiles.users AS SELECT u.*, f.at, f.at AT TIME ZONE ''UTC'' AS plain, '
+              'CASE u.user_id WHEN ''u12'' THEN ''5874897-12-31'' ELSE (f.at AT TIME ZONE ''UTC'')::date END AS day FROM (%s) u LEFT JOIN web.far f ON f.k = u.user_id',
+              rtrim(pg_get_viewdef('profiles.users'::regclass), ';')) \gexec
+CREATE TABLE web.far_facet AS
+SELECT l.n AS low, h.n AS high, c.name, m.max, f.value, f.count
+FROM generate_series(1, 12) AS l (n), generate_series(1, 12) AS h (n), unnest(ARRAY['at', 'plain', 'day']) AS c (name), unnest(ARRAY[1, 2, 3, 8, 20]) AS m (max),
+     LATERAL profiles.facet('user', c.name, (SELECT format('user_id IN (%s)', string_agg(quote_literal('u' || n), ', ')) FROM generate_series(l.n, h.n) AS n), m.max) f
+WHERE l.n <= h.n;
+SELECT count(DISTINCT (low, high, name, max)) AS facets FROM web.far_facet;
+SELECT low, high, name, max, count(*) AS n, sum(count) AS counted FROM web.far_facet GROUP BY low, high, name, max HAVING count(*) > max OR sum(count) <> high - low + 1;
+SET timezone = 'UTC';
+SELECT f.* FROM web.far_facet f
+WHERE f.count <> (SELECT count(*) FROM web.far t, LATERAL (SELECT t.at AT TIME ZONE 'UTC' AS plain) p
+                  WHERE t.k IN (SELECT 'u' || n FROM generate_series(f.low, f.high) AS n)
+                    AND CASE f.name WHEN 'at' THEN f.value::tstzrange @> t.at WHEN 'plain' THEN f.value::tsrange @> p.plain
+                                    ELSE f.value::daterange @> CASE t.k WHEN 'u12' THEN '5874897-12-31' ELSE p.plain::date END END);
+RESET timezone;
+SELECT * FROM profiles.facet('user', 'at', 'user_id IN (''u7'', ''u8'', ''u9'')', 1);
+SELECT * FROM profiles.facet('user', 'at', 'user_id IN (''u7'', ''u8'', ''u9'')', 2);
+SELECT * FROM profiles.facet('user', 'at', 'user_id IN (''u4'', ''u9'')', 3);
+SELECT * FROM profiles.facet('user', 'at', 'user_id IN (''u4'', ''u9'')', 1);
+SELECT * FROM profiles.facet('user', 'at', 'user_id = ''u1''');
+SELECT * FROM profiles.facet('user', 'at', 'user_id IN (''u1'', ''u2'', ''u3'')', 3);
+SELECT * FROM profiles.facet('user', 'at', 'user_id IN (''u1'', ''u4'')', 5);
+SELECT * FROM profiles.facet('user', 'plain', 'plain IS NOT NULL', 5);
+SELECT * FROM profiles.facet('user', 'day', 'day IS NOT NULL', 5);
+SELECT * FROM profiles.facet('user', 'day', 'user_id = ''u12''', 5);
 
 -- one user held against all: how many share the value, how many are below
 SELECT f.value, f.count, round(100.0 * f.count / sum(f.count) OVER (), 1) AS percent, f.value IS NOT DISTINCT FROM u.last_seen_country AS is_u5
