@@ -688,32 +688,64 @@ people_indexed_words(PG_FUNCTION_ARGS)
 
 /* ---------- the dictionary for typos ---------- */
 
+#define LETTERS_BESIDE_DIGITS 4
+
+static bool
+is_digit(uint32 c)
+{
+	return c >= '0' && c <= '9';
+}
+
 /*
  * The characters of a word that typos are corrected to: letters of scripts with
- * spaces, 3 or more.  0 if it is none.
+ * spaces, 3 or more, or more beside digits.  0 if it is none; letters is how many are no digits.
  */
 int
-people_correctable(const char *lexeme, int len, uint32 *chars)
+people_correctable(const char *lexeme, int len, uint32 *chars, int *letters)
 {
 	char	   *utf8 = people_to_utf8(lexeme, &len);
 	int			n = word_chars(utf8, len, chars, WORD_MAX_CHARS);
 	Tokens	   *t;
 	bool		good;
 
+	*letters = 0;
 	if (n < 3)
 		return 0;
 	t = tokenize(utf8, len);
 	good = t->natoms == 1 && t->nchars == n && !t->atoms[0].cjk;
 	for (int i = 0; i < t->nchars; i++)
-		good &= t->chars[i].class == CHAR_LETTER;
+	{
+		good &= t->chars[i].class == CHAR_LETTER || is_digit(t->chars[i].cp);
+		*letters += t->chars[i].class == CHAR_LETTER;
+	}
 	tokens_free(t);
-	return good ? n : 0;
+	return good && (*letters == n || *letters >= LETTERS_BESIDE_DIGITS) ? n : 0;
+}
+
+/* Are all digits of both the same?  user1234 is no typo of user1235. */
+static bool
+same_digits(const uint32 *a, int na, const uint32 *b, int nb)
+{
+	int			i = 0;
+	int			j = 0;
+
+	for (;;)
+	{
+		while (i < na && !is_digit(a[i]))
+			i++;
+		while (j < nb && !is_digit(b[j]))
+			j++;
+		if (i == na || j == nb)
+			return i == na && j == nb;
+		if (a[i++] != b[j++])
+			return false;
+	}
 }
 
 /*
  * _dictionary_words(vector tsvector) -> text[]: words of names and hosts, and, of
- * who has no name, of the address.  Local parts are mostly a person's own, so they
- * would make the dictionary as large as the people are many.
+ * who has no name, of the address, unless they have digits.  Local parts are mostly a
+ * person's own, so they would make the dictionary as large as the people are many.
  */
 Datum
 people_dictionary_words(PG_FUNCTION_ARGS)
@@ -730,6 +762,8 @@ people_dictionary_words(PG_FUNCTION_ARGS)
 		{
 			char	   *lexeme = STRPTR(vector) + entries[i].pos;
 			uint32		chars[WORD_MAX_CHARS];
+			int			letters;
+			int			nchars;
 			int			weights = 0;
 
 			for (int j = 0; j < POSDATALEN(vector, &entries[i]); j++)
@@ -738,7 +772,8 @@ people_dictionary_words(PG_FUNCTION_ARGS)
 				named |= (weights & 1 << WEIGHT_NAME) != 0;
 			else if (lexeme[0] != '<' && lexeme[0] != '@' &&
 					 (!named || weights & (1 << WEIGHT_NAME | 1 << WEIGHT_HOST)) &&
-					 people_correctable(lexeme, entries[i].len, chars) > 0)
+					 (nchars = people_correctable(lexeme, entries[i].len, chars, &letters)) > 0 &&
+					 (letters == nchars || weights & (1 << WEIGHT_NAME | 1 << WEIGHT_HOST)))
 				words[n++] = PointerGetDatum(cstring_to_text_with_len(lexeme, entries[i].len));
 		}
 	}
@@ -784,7 +819,8 @@ people_word_keys(PG_FUNCTION_ARGS)
 	text	   *word = PG_GETARG_TEXT_PP(0);
 	uint32		chars[WORD_MAX_CHARS];
 	uint32		keys[WORD_MAX_KEYS];
-	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
+	int			letters;
+	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars, &letters);
 
 	if (n == 0)
 		PG_RETURN_NULL();
@@ -798,7 +834,8 @@ people_typed_keys(PG_FUNCTION_ARGS)
 	text	   *word = PG_GETARG_TEXT_PP(0);
 	uint32		chars[WORD_MAX_CHARS];
 	uint32		keys[TYPED_MAX_KEYS];
-	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars);
+	int			letters;
+	int			n = people_correctable(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), chars, &letters);
 
 	if (n == 0)
 		PG_RETURN_NULL();
@@ -822,5 +859,7 @@ people_word_distance(PG_FUNCTION_ARGS)
 		if (n[i] < 0)
 			PG_RETURN_INT32(PG_GETARG_INT32(2) + 1);
 	}
+	if (!same_digits(chars[0], n[0], chars[1], n[1]))
+		PG_RETURN_INT32(PG_GETARG_INT32(2) + 1);
 	PG_RETURN_INT32(word_distance(chars[0], n[0], chars[1], n[1], PG_GETARG_INT32(2)));
 }

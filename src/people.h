@@ -115,7 +115,7 @@ extern TSVector people_vector(text *name, text *email, bool marked);
 extern TSVector people_values_vector(const Datum *values, const bool *nulls, int n);
 extern int	people_indexed_bytes(const char *address, int len);
 extern uint64 people_word_bits(const char *lexeme, int len);
-extern int	people_correctable(const char *lexeme, int len, uint32 *chars);
+extern int	people_correctable(const char *lexeme, int len, uint32 *chars, int *letters);
 
 /* people_query.c: words of a query, several if it has alternatives */
 #define QUERY_MAX_ALTERNATIVES 8

@@ -147,21 +147,30 @@ parse_chunk(const Tokens *t, const Chunk *chunk, QueryWord *word)
 		add_leaf(word, t, &t->atoms[chunk->first + i], i == chunk->natoms - 1);
 }
 
-/* "acme soft" also is "AcmeSoft", and "mc donald's" McDonald's; the first word is a prefix of that already. */
+/*
+ * "acme soft" also is "AcmeSoft", and "mc donald's" McDonald's; the first word is a prefix of that
+ * already.  So is "o 2" O2, but nothing longer: digits begin too much.
+ */
 static void
 add_joined_pair(const Tokens *t, const Chunk *left, const Chunk *right, QueryWord *word)
 {
 	const Atom *a = &t->atoms[left->first];
 	const Atom *b = &t->atoms[right->first];
+	bool		digits = right->natoms == 1;
 	Lexeme		lexeme;
 
+	for (int i = b->from; i < b->to; i++)
+		digits &= t->chars[i].class == CHAR_DIGIT;
+
 	if (left->natoms > 1 || right->natoms > 2 || (right->natoms == 2 && b[1].joiner != '\'') ||
-		left->nlocal >= 0 || right->nlocal >= 0 || a->cjk || b->cjk || atom_char_count(b) < 3)
+		left->nlocal >= 0 || right->nlocal >= 0 || a->cjk || b->cjk || (atom_char_count(b) < 3 && !digits))
 		return;
 	lexeme_begin(&lexeme, "");
 	chunk_joined(t, left, &lexeme);
 	chunk_joined(t, right, &lexeme);
 	add_term(word, &lexeme, true);
+	if (atom_char_count(b) < 3)
+		word->terms[word->nterms - 1].prefix = false;
 }
 
 /* parts says of each byte which part of a URL it is. */
@@ -489,7 +498,18 @@ people_without_tags(const SearchQuery *query, SearchQuery *rest)
 	return any;
 }
 
-#define SPLIT_LEAST 3			/* letters of each part; of scripts without spaces one */
+/* Has the text letters up to there, and then nothing but digits? */
+static bool
+are_digits_behind(const Tokens *t, int nchars)
+{
+	bool		all = nchars < t->nchars && t->chars[nchars - 1].class == CHAR_LETTER;
+
+	for (int i = nchars; i < t->nchars; i++)
+		all &= t->chars[i].class == CHAR_DIGIT;
+	return all;
+}
+
+#define SPLIT_LEAST 3			/* letters of each part; of digits, and scripts without spaces, one */
 
 /*
  * The query with a word as two words of a name, the first of so many letters:
@@ -515,7 +535,8 @@ people_split_word(const SearchQuery *query, int split, int nchars, SearchQuery *
 	if (cjk)
 		good = t->natoms == 1 && nchars < t->nchars && starts_syllable(t->chars[nchars].cp);
 	else
-		good = t->natoms == 1 && nchars >= SPLIT_LEAST && t->nchars - nchars >= SPLIT_LEAST;
+		good = t->natoms == 1 && nchars >= SPLIT_LEAST &&
+			(t->nchars - nchars >= SPLIT_LEAST || are_digits_behind(t, nchars));
 	if (good)
 	{
 		*parts = *query;

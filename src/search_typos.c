@@ -90,8 +90,9 @@ search_find_corrections(Search *search, SearchQuery *query)
 			Term	   *leaf = &word->leaves[j];
 			uint32		chars[WORD_MAX_CHARS];
 			Datum		values[2];
-			int			n = people_correctable(leaf->lexeme, leaf->len, chars);
-			int			most = n >= 8 ? 2 : 1;
+			int			letters;
+			int			n = people_correctable(leaf->lexeme, leaf->len, chars, &letters);
+			int			most = letters >= 8 ? 2 : 1;
 			double		frequency;
 
 			if (n < 4)
