@@ -256,7 +256,7 @@ BEGIN
     relation := format('profiles.%I', profiles._relation(kind))::regclass;
     IF obj_description(relation, 'pg_class') IS NULL THEN
         EXECUTE format('COMMENT ON VIEW %s IS %L', relation,
-                       format('One row per %s, folded from events; key: %s. Refreshed by profiles.rebuild().', kind, id_column));
+                       format('One row per %s, folded from events; key: %s. Refreshed by profiles.refresh().', kind, id_column));
     END IF;
     FOR r IN SELECT a.attname, profiles._column_comment(kind, a.attname) AS description
              FROM pg_attribute a
@@ -283,6 +283,7 @@ DECLARE
     further text[];
     clash record;
     added text[];
+    width bigint;
     r record;
 BEGIN
     further := ARRAY(
@@ -315,6 +316,17 @@ BEGIN
             MESSAGE = format('attributes "%s" and "%s" would both be column "%s" of profiles.%s',
                              clash.one, clash.other, clash.column_name, profiles._relation(kind)),
             HINT = 'Give one of them another name in the mapping.';
+    END IF;
+
+    -- the view has the names of countries and what was a custom attribute as well
+    SELECT count(*) + greatest(coalesce((SELECT relnatts FROM pg_class WHERE oid = storage), 2),
+                               coalesce((SELECT relnatts FROM pg_class WHERE oid = to_regclass(format('profiles.%I', profiles._relation(kind)))), 3)) INTO width
+    FROM profiles._columns(kind, further) c
+    WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = storage AND attname = c.column_name AND NOT attisdropped);
+    IF width > 1600 THEN
+        RAISE too_many_columns USING
+            MESSAGE = format('profiles.%s would have %s columns, and tables can have at most 1600', profiles._relation(kind), width),
+            HINT = 'Each attribute takes two columns. Map fewer, or several to one attribute as jsonb.';
     END IF;
 
     IF storage IS NULL THEN

@@ -342,9 +342,12 @@ BEGIN
     END IF;
     column_names := column_names || ARRAY(SELECT c FROM (SELECT DISTINCT profiles._event_column(a) AS c FROM unnest(attributes) a) s
                                           WHERE NOT c = ANY (column_names) ORDER BY c COLLATE "C");
-    keys := ARRAY(SELECT coalesce((SELECT f.key FROM profiles._event_columns() f WHERE f.column_name = n.name),
-                                  (SELECT min(a) FROM unnest(attributes) a WHERE profiles._event_column(a) = n.name))
-                  FROM unnest(column_names) WITH ORDINALITY AS n (name, position) ORDER BY n.position);
+    keys := ARRAY(SELECT coalesce(f.key, a.key)
+                  FROM unnest(column_names) WITH ORDINALITY AS n (name, position)
+                  LEFT JOIN profiles._event_columns() f ON f.column_name = n.name
+                  LEFT JOIN (SELECT profiles._event_column(attribute) AS name, min(attribute) AS key FROM unnest(attributes) AS attribute GROUP BY 1) a
+                         ON a.name = n.name
+                  ORDER BY n.position);
 
     -- readers lock events before what it is made of
     PERFORM profiles._lock_relations('profiles.events'::text || ARRAY(SELECT profiles._events_view(c.id) FROM profiles.source_config c ORDER BY c.id), briefly => true);

@@ -128,6 +128,18 @@ SELECT profiles.add_source('web.events');
 CALL profiles.rebuild();
 SELECT count(*) FROM profiles.verify();
 
+-- many attributes: time does not grow with their square, by far, and what is too many is said
+CREATE TABLE web.wide (ts timestamptz, user_id text, plan text);
+SET statement_timeout = '30s';
+SELECT profiles.add_source('web.wide', mapping => (SELECT jsonb_object_agg('wide_' || n, 'plan') FROM generate_series(1, 300) AS n));
+SELECT profiles.alter_source('web.wide', mapping => '{"wide.more": "plan"}');
+RESET statement_timeout;
+INSERT INTO web.wide VALUES ('2026-01-01Z', 'wide', 'x');
+CALL profiles.refresh('user');
+SELECT last_wide_1, first_wide_300, last_wide_more FROM profiles.users WHERE user_id = 'wide';
+SELECT wide_1, wide_300, wide_more FROM profiles.events WHERE user_id = 'wide';
+SELECT profiles.alter_source('web.wide', mapping => (SELECT jsonb_object_agg('wider_' || n, 'plan') FROM generate_series(1, 500) AS n));
+
 DROP FUNCTION joins, uses;
 DROP OWNED BY profiles_reader;
 DROP ROLE profiles_reader;
