@@ -44,6 +44,7 @@
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
+PG_FUNCTION_INFO_V1(profiles_accessor_attribute);
 PG_FUNCTION_INFO_V1(profiles_check_name);
 PG_FUNCTION_INFO_V1(profiles_source_columns);
 PG_FUNCTION_INFO_V1(profiles_source_relation);
@@ -419,6 +420,24 @@ profiles_check_name(PG_FUNCTION_ARGS)
 	if (!profile_name_is_valid(name, strlen(name)))
 		profile_name_error(name);
 	PG_RETURN_VOID();
+}
+
+/*
+ * _accessor_attribute(expression pg_node_tree): the name that a call has as its
+ * second argument, NULL if there is none.
+ */
+Datum
+profiles_accessor_attribute(PG_FUNCTION_ARGS)
+{
+	FuncExpr   *call = stringToNode(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Const	   *name;
+
+	if (call == NULL || !IsA(call, FuncExpr) || list_length(call->args) < 2)
+		PG_RETURN_NULL();
+	name = lsecond(call->args);
+	if (!IsA(name, Const) || name->consttype != TEXTOID || name->constisnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(name->constvalue);
 }
 
 /* For check_functions_in_node(). */

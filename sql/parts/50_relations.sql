@@ -61,12 +61,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._columns(text, text[]) IS 'Internal: columns of a kind''s storage table, fixed ones and a pair for each further attribute.';
 
+-- pg_get_expr looks at all columns of the table, each time.
+CREATE FUNCTION profiles._accessor_attribute(expression pg_node_tree) RETURNS text
+    AS 'MODULE_PATHNAME', 'profiles_accessor_attribute' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION profiles._accessor_attribute(pg_node_tree) IS 'Internal: attribute that the expression of a generated column reads, NULL if none.';
+
 -- The attribute that an existing generated column shows, from its definition.
 CREATE FUNCTION profiles._column_attribute(storage regclass, column_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT coalesce(substring(pg_get_expr(d.adbin, d.adrelid) from '''([a-z0-9_.]+)''::text'), 'seen_at')
+    SELECT coalesce(profiles._accessor_attribute(d.adbin), 'seen_at')
     FROM pg_attribute a
     JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = storage AND a.attname = column_name AND NOT a.attisdropped;
