@@ -121,6 +121,7 @@ extern int	people_correctable(const char *lexeme, int len, uint32 *chars, int *l
 #define QUERY_MAX_ALTERNATIVES 8
 extern int	people_parse_query(const char *typed, int len, SearchQuery **queries);
 extern bool people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart);
+extern bool people_take_address_apart(const SearchQuery *query, SearchQuery *apart);
 extern bool people_split_word(const SearchQuery *query, int word, int nchars, SearchQuery *parts);
 extern bool people_without_titles(const SearchQuery *query, SearchQuery *rest);
 extern bool people_without_tags(const SearchQuery *query, SearchQuery *rest);

@@ -444,6 +444,37 @@ people_take_apart(const SearchQuery *query, bool loose, SearchQuery *apart)
 	return any;
 }
 
+/*
+ * The query with words of an address of their own, in any order, beside its host:
+ * "lovelace.ada@example.com" of ada.lovelace@example.com.  False if there is no such address.
+ */
+bool
+people_take_address_apart(const SearchQuery *query, SearchQuery *apart)
+{
+	bool		any = false;
+
+	memset(apart, 0, sizeof(SearchQuery));
+	apart->natoms = query->natoms;
+	for (int i = 0; i < query->nwords && apart->nwords < QUERY_MAX_WORDS; i++)
+	{
+		const QueryWord *word = &query->words[i];
+		QueryWord  *host;
+
+		if (!word->whole_address || word->nleaves < 2 || apart->nwords + word->nleaves >= QUERY_MAX_WORDS)
+		{
+			apart->words[apart->nwords++] = *word;
+			continue;
+		}
+		for (int j = 0; j < word->nleaves; j++)
+			add_part(apart, word->leaves[j]);
+		host = &apart->words[apart->nwords++];
+		host->address = true;
+		host->terms[host->nterms++] = word->host;
+		any = true;
+	}
+	return any;
+}
+
 /* What is put before or behind a name, and often not stored with it; folded. */
 static const char *const titles[] = {
 	"mr", "mrs", "ms", "mx", "miss", "dr", "prof", "sir", "madam", "mme", "mlle", "herr", "frau", "ing", "dipl", "mag",

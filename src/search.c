@@ -68,6 +68,7 @@ search_otherwise(Search *search, const SearchQuery *query, int where)
 	SearchQuery *untitled = new_query(search);
 	SearchQuery *apart = new_query(search);
 	SearchQuery *rest = new_query(search);
+	SearchQuery *turned = new_query(search);
 	SearchQuery *untagged = new_query(search);
 	bool		titled;
 
@@ -86,6 +87,9 @@ search_otherwise(Search *search, const SearchQuery *query, int where)
 		query = rest->nwords > 0 ? rest : apart;
 		run_if_none(search, query, where | IN_LEAVES);
 	}
+	/* "lovelace.ada@example.com"; nothing of it is an attribute */
+	if (!(where & IN_ATTRIBUTES) && people_take_address_apart(query, turned))
+		run_if_none(search, turned, where);
 	/* "ada+news@example.com" of Ada, who has no such tag */
 	if (people_without_tags(query, untagged))
 		run_if_none(search, untagged, where);
