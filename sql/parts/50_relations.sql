@@ -303,7 +303,7 @@ BEGIN
     WHERE c.attribute IS DISTINCT FROM d.attribute AND c.attribute = ANY (further)
     ORDER BY 1, 2 LIMIT 1;
     IF NOT FOUND AND storage IS NOT NULL THEN
-        SELECT c.column_name, c.attribute, profiles._column_attribute(storage, c.column_name) INTO clash
+        SELECT c.column_name, c.attribute AS one, profiles._column_attribute(storage, c.column_name) AS other INTO clash
         FROM profiles._columns(kind, further) c
         WHERE profiles._column_attribute(storage, c.column_name) <> c.attribute
         ORDER BY 1 LIMIT 1;

@@ -134,6 +134,8 @@ SET statement_timeout = '30s';
 SELECT profiles.add_source('web.wide', mapping => (SELECT jsonb_object_agg('wide_' || n, 'plan') FROM generate_series(1, 300) AS n));
 SELECT profiles.alter_source('web.wide', mapping => '{"wide.more": "plan"}');
 RESET statement_timeout;
+-- a column that is there is another attribute's
+SELECT profiles.alter_source('web.wide', mapping => '{"wide_more": "plan", "wide.more": null}');
 INSERT INTO web.wide VALUES ('2026-01-01Z', 'wide', 'x');
 CALL profiles.refresh('user');
 SELECT last_wide_1, first_wide_300, last_wide_more FROM profiles.users WHERE user_id = 'wide';
