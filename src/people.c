@@ -251,6 +251,30 @@ joins_next(const Atom *atom, const Atom *next)
 	return atom->cjk == next->cjk && (atom->cjk || atom_char_count(atom) <= 3);
 }
 
+#define PHONE_LEAST		7		/* digits */
+
+/* The digits of what may be a phone number alone, if something parts them: many type it without. */
+static void
+add_phone(VectorBuilder *b, const char *value, int len)
+{
+	Lexeme		digits;
+	int			parts = 0;
+
+	lexeme_begin(&digits, "");
+	for (int i = 0; i < len; i++)
+	{
+		if (value[i] >= '0' && value[i] <= '9')
+		{
+			parts += i == 0 || value[i - 1] < '0' || value[i - 1] > '9';
+			lexeme_add(&digits, value + i, 1);
+		}
+		else if (strchr(" +-()/", value[i]) == NULL)
+			return;
+	}
+	if (parts > 1 && digits.len >= PHONE_LEAST)
+		add_lexeme(b, digits.data, digits.len, 0, WEIGHT_ATTRIBUTE);
+}
+
 /* A value of a profile; its leaves get consecutive positions. */
 static void
 add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribute)
@@ -259,6 +283,8 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 	char	   *utf8;
 
 	len = pg_mbcliplen(value, len, attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES);
+	if (attribute)
+		add_phone(b, value, len);
 	utf8 = people_to_utf8(value, &len);
 	t = tokenize(utf8, len);
 	for (int i = 0; i < t->nchunks; i++)
