@@ -478,7 +478,7 @@ people_take_address_apart(const SearchQuery *query, SearchQuery *apart)
 /* What is put before or behind a name, and often not stored with it; folded. */
 static const char *const titles[] = {
 	"mr", "mrs", "ms", "mx", "miss", "dr", "prof", "sir", "madam", "mme", "mlle", "herr", "frau", "ing", "dipl", "mag",
-	"sr", "jr", "esq", "phd", "md", "doctor", "professor", "rev", "lady", "lord", "senor", "senora", "hr", "med"
+	"sr", "jr", "esq", "phd", "md", "rev", "senor", "senora", "hr"
 };
 
 /* What words of names are joined by, written out; folded. */
