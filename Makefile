@@ -52,6 +52,7 @@ OBJS = \
 	src/session.o \
 	src/search.o \
 	src/search_candidates.o \
+	src/search_filter.o \
 	src/search_plan.o \
 	src/search_rows.o \
 	src/search_sample.o \

@@ -18,21 +18,16 @@
 #include <math.h>
 
 #include "access/gin.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "people.h"
 #include "search.h"
 #include "upkeep.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(profiles_search_users);
@@ -42,7 +37,6 @@ PG_FUNCTION_INFO_V1(profiles_search_accounts);
 #define FEW_LEAST			2000	/* fewer are always fetched by index */
 #define SPLIT_WORDS			2		/* of a query that are read as two words of a name */
 #define SPLIT_MOST			20		/* letters of the first of these */
-#define FILTERED_KEYS		20000	/* so many a filter may leave that is applied first */
 
 /* ---------- a whole search ---------- */
 
@@ -363,86 +357,6 @@ check_rights(int kind, Oid namespace)
 						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
-/* A filter that is but the name of a segment, and of no column, says to be in it. */
-static Datum
-expand_segment(int kind, Datum filter, Oid owner)
-{
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {filter, CStringGetTextDatum(profiles_kinds[kind])};
-	MemoryContext context = CurrentMemoryContext;
-	ProfilesRole caller = profiles_become_owner(owner);
-
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT format('in_segment(%L)', s.segment) FROM profiles.segment_config s "
-							  "WHERE s.segment = btrim($1) AND s.kind = $2 AND NOT EXISTS "
-							  "    (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(format('profiles.%I', profiles._relation($2))) "
-							  "     AND a.attnum > 0 AND a.attname IN (s.segment, lower(s.segment)))",
-							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look up a segment");
-	if (SPI_processed > 0)
-	{
-		bool		isnull;
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		filter = datumCopy(search_column(0, 1, &isnull), false, -1);
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
-	profiles_become_caller(caller);
-	return filter;
-}
-
-/* A filter as checked SQL, analysed as the caller. */
-static char *
-check_filter(int kind, Datum filter)
-{
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Oid			function = LookupFuncName(list_make2(makeString("profiles"), makeString("_filter")), 2, types, false);
-	char	   *checked = TextDatumGetCString(OidFunctionCall2(function, CStringGetTextDatum(profiles_kinds[kind]), filter));
-
-	return strcmp(checked, "true") == 0 ? NULL : checked;
-}
-
-/* If the filter leaves few, it is applied first. */
-static void
-filter_first(Search *search)
-{
-	SPIPlanPtr	plan;
-	CachedPlan *cached;
-	PlannedStmt *planned;
-	double		rows;
-	bool		isnull;
-
-	search_settle(search);
-	/* here to read the whole table may be the best there is */
-	search_set("enable_seqscan", "on");
-	plan = search_prepare(search, psprintf("SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s LIMIT %3$d) f",
-										profiles_kinds[search->kind], search->filter, FILTERED_KEYS + 1), 0, NULL);
-	cached = SPI_plan_get_cached_plan(plan);
-	planned = linitial_node(PlannedStmt, cached->stmt_list);
-	rows = planned->planTree->lefttree == NULL ? 0 : planned->planTree->lefttree->plan_rows;
-	/* a plan that is not kept belongs to no resource owner */
-	ReleaseCachedPlan(cached, NULL);
-	search->filter_share = search->people > 0 ? Min(rows / search->people, 1) : 1;
-	if (search->people > search->few && rows > search->few)
-	{
-		search_set("enable_seqscan", "off");
-		return;
-	}
-	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "search failed");
-	{
-		ArrayType  *keys = DatumGetArrayTypeP(search_column(0, 1, &isnull));
-		MemoryContext old = MemoryContextSwitchTo(search->context);
-
-		if (ArrayGetNItems(ARR_NDIM(keys), ARR_DIMS(keys)) <= FILTERED_KEYS)
-			search->only = datumCopy(PointerGetDatum(keys), false, -1);
-		MemoryContextSwitchTo(old);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	search_set("enable_seqscan", "off");
-}
-
 static void
 put_text(const char *text, Datum *value, bool *isnull)
 {
@@ -516,7 +430,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 				 errhint("It is how many to return, from 1 to %d.", SEARCH_MOST)));
 	check_rights(kind, get_func_namespace(fcinfo->flinfo->fn_oid));
 	if (!PG_ARGISNULL(2))
-		search.filter = check_filter(kind, expand_segment(kind, PG_GETARG_DATUM(2), profiles_owner(fcinfo->flinfo->fn_oid)));
+		search.filter = search_check_filter(kind, PG_GETARG_DATUM(2), profiles_owner(fcinfo->flinfo->fn_oid));
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 
@@ -542,7 +456,7 @@ search_profiles(FunctionCallInfo fcinfo, int kind)
 	search.found = candidates_create(context, 32, NULL);
 	wanted = text_to_cstring(typed);
 	if (search.filter != NULL && (nqueries > 0 || *wanted != '\0'))
-		filter_first(&search);
+		search_filter_first(&search);
 	search_keys(&search, wanted);
 	for (int i = 0; i < nqueries; i++)
 	{

@@ -269,6 +269,10 @@ extern Datum search_parse_query(const char *text);
 extern void search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, Effort effort);
 extern bool search_date_by_walk(Search *search, uint64 score, int nundated);
 
+/* search_filter.c: who passes the filter, if these are few */
+extern char *search_check_filter(int kind, Datum filter, Oid owner);
+extern void search_filter_first(Search *search);
+
 /* search_typos.c: words that are meant */
 extern bool search_find_corrections(Search *search, SearchQuery *query);
 

@@ -307,6 +307,28 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM srch.plain(q.query, q.with_attribu
                     WHERE CASE f.filter WHEN 'last_plan = ''pro''' THEN u.last_plan = 'pro' WHEN 'user_id LIKE ''m1%0''' THEN u.user_id LIKE 'm1%0'
                                         WHEN 'false' THEN false ELSE u.last_seen_country = 'DE' AND u.user_email IS NULL END) wanted
 WHERE found.n <> least(30, wanted.n);
+-- who must have an attribute is looked up by its words, and is who passes in plain SQL, also while search is put off
+CREATE FUNCTION srch.filtered(query text, filter text, OUT got bigint, OUT wanted bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT count(*) INTO got FROM profiles.search_users(query, 1000, filter) s WHERE s.matched NOT LIKE '%like %';
+    EXECUTE format('SELECT count(*) FROM srch.plain(%L, true) p JOIN profiles.users u USING (user_id) WHERE %s', query, filter) INTO wanted;
+END
+$$;
+CREATE VIEW srch.misfiltered AS
+SELECT q.query, f.filter, n.got, n.wanted
+FROM unnest(ARRAY['zed', 'max', 'pro novak', 'jane novak']) AS q (query)
+CROSS JOIN unnest(ARRAY['last_plan = ''james''', '''free'' = last_plan AND user_name LIKE ''Zed%''', 'last_plan = ''nothing''', 'last_plan = ''JAMES''',
+    'last_plan = ''james'' OR user_id = ''old6''', 'NOT last_plan = ''nothing'' AND user_id LIKE ''m10%''', 'last_plan = ''''', 'last_plan = ''...''',
+    'last_seen_country_name = ''Germany'' AND last_plan = ''free'' AND user_id LIKE ''old%''', 'user_name = ''Max Adams''', 'first_plan = ''rare one''']) AS f (filter)
+CROSS JOIN LATERAL srch.filtered(q.query, f.filter) n
+WHERE n.got <> n.wanted;
+SELECT * FROM srch.misfiltered;
+SELECT f.filter, n.* FROM (VALUES ('zed', 'last_plan = ''james'''), ('pro', 'last_seen_country_name = ''Germany'' AND user_id LIKE ''old%'''), ('jane novak', 'last_plan = ''nothing''')) AS f (query, filter), srch.filtered(f.query, f.filter) n;
+UPDATE profiles.user_search SET attributes = profiles._attribute_vector('pro') WHERE key IN ('old6', 'old7');
+INSERT INTO profiles.user_search_due SELECT k, false FROM unnest(ARRAY['old6', 'old7']) AS k;
+SELECT n.* FROM srch.filtered('zed', 'last_plan = ''james''') n;
+CALL profiles.refresh('user');
+SELECT * FROM srch.wrong();
 -- whatever the statistics say, and so however they are looked for, the same are found
 CREATE TABLE srch.stat AS TABLE profiles.user_search_stat;
 UPDATE profiles.user_search_stat SET people = people * 1000, attributes = attributes * 1000;
