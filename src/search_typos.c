@@ -95,7 +95,8 @@ search_find_corrections(Search *search, SearchQuery *query)
 			int			most = letters >= 8 ? 2 : 1;
 			double		frequency;
 
-			if (n < 4)
+			/* what has digits is part of an address or a key, and mostly right if anybody has it */
+			if (n < 4 || (letters < n && search->nfound > 0))
 				continue;
 			frequency = search_term_frequency(search, leaf, true);
 			values[0] = PointerGetDatum(cstring_to_text_with_len(leaf->lexeme, leaf->len));
