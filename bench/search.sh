@@ -44,7 +44,8 @@ sql -F ' | ' -c "
     SELECT '| profiles: ' || i.indexrelid::regclass, CASE WHEN i.indexrelid = 'profiles.user_search_search_idx'::regclass THEN 'in the first rebuild, $rebuild' END,
            round(pg_relation_size(i.indexrelid) / 1048576.0) || ' |'
     FROM pg_index i WHERE i.indrelid = ANY (ARRAY['profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat']::regclass[]) ORDER BY i.indrelid, i.indexrelid"
-echo "| profiles: these but primary keys; bar: 200 for a million people | | $(sql -c "SELECT round(sum(pg_relation_size(indexrelid)) / 1048576) FROM pg_index WHERE indrelid = ANY (ARRAY['profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat']::regclass[]) AND NOT indisprimary") |"
+echo "| profiles: signatures of names in profiles.user_profile_last_seen_idx, 8 bytes each | | $(sql -c "SELECT round(8 * count(*) / 1048576.0) FROM profiles.user_profile") |"
+echo "| profiles: these but primary keys; bar: 200 for a million people | | $(sql -c "SELECT round((sum(pg_relation_size(indexrelid)) + (SELECT 8 * count(*) FROM profiles.user_profile)) / 1048576) FROM pg_index WHERE indrelid = ANY (ARRAY['profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat']::regclass[]) AND NOT indisprimary") |"
 echo "| profiles: their tables | | $(sql -c "SELECT round(sum(pg_table_size(t)) / 1048576) FROM unnest(ARRAY['profiles.user_search', 'profiles.user_word', 'profiles.user_search_stat']) AS t") |"
 # for the filters
 sql -c "SELECT profiles.index_profiles('user', 'last_city')" >/dev/null 2>&1

@@ -37,6 +37,7 @@ typedef struct Lookup
 
 struct ErasedKeys
 {
+	MemoryContext context;		/* of what scans allocate as they go */
 	Snapshot	snapshot;
 	Lookup		blocked;
 	Lookup		forgotten;
@@ -75,16 +76,20 @@ begin_scan(Lookup *lookup, Snapshot snapshot)
 }
 
 static bool
-find(Lookup *lookup, Datum key)
+find(ErasedKeys *erased, Lookup *lookup, Datum key)
 {
+	MemoryContext old;
 	bool		found;
 
 	if (lookup->table == NULL)
 		return false;
+	/* the caller's may be that of a row */
+	old = MemoryContextSwitchTo(erased->context);
 	lookup->keys[lookup->nkeys - 1].sk_argument = key;
 	index_rescan(lookup->scan, lookup->keys, lookup->nkeys, NULL, 0);
 	found = index_getnext_slot(lookup->scan, ForwardScanDirection, lookup->slot);
 	ExecClearTuple(lookup->slot);
+	MemoryContextSwitchTo(old);
 	return found;
 }
 
@@ -117,6 +122,7 @@ erased_begin(const char *kind, int32 source_id, bool keep)
 		pfree(erased);
 		return NULL;
 	}
+	erased->context = CurrentMemoryContext;
 	erased->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (erased->blocked.table != NULL)
 	{
@@ -137,10 +143,10 @@ erased_begin(const char *kind, int32 source_id, bool keep)
 Erasure
 erased_find(ErasedKeys *erased, Datum key)
 {
-	if (find(&erased->blocked, key))
+	if (find(erased, &erased->blocked, key))
 		return BLOCKED;
 	/* a text's bytes are a bytea */
-	if (erased->forgotten.table != NULL && find(&erased->forgotten, DirectFunctionCall1(sha256_bytea, key)))
+	if (erased->forgotten.table != NULL && find(erased, &erased->forgotten, DirectFunctionCall1(sha256_bytea, key)))
 		return FORGOTTEN;
 	return NOT_ERASED;
 }
