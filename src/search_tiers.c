@@ -402,8 +402,7 @@ walk_names(Search *search, const SearchQuery *query, Tier tier, double instead, 
 	for (int i = 0; i < query->nwords; i++)
 	{
 		const QueryWord *word = &query->words[i];
-
-		uint64		common = ~UINT64CONST(0);
+		uint64		common = ~UINT64CONST(0);	/* bits of all its terms */
 
 		screen.nterms[i] = 0;
 		for (int j = 0; j < word->nterms; j++)
