@@ -186,7 +186,7 @@ COMMENT ON COLUMN profiles.forgotten.key_hash IS 'SHA-256 of the key''s bytes.';
 
 CREATE TABLE profiles.upkeep (
     kind text PRIMARY KEY CHECK (kind IN ('user', 'account')),
-    phase text NOT NULL DEFAULT 'idle' CHECK (phase IN ('idle', 'fold', 'write', 'merge', 'done')),
+    phase text NOT NULL DEFAULT 'idle' CHECK (phase IN ('idle', 'fold', 'write', 'index', 'merge', 'done')),
     done bigint NOT NULL DEFAULT 0,
     total bigint NOT NULL DEFAULT 0,
     position text NOT NULL DEFAULT '',
@@ -200,7 +200,7 @@ CREATE TABLE profiles.upkeep (
 );
 COMMENT ON TABLE profiles.upkeep IS 'State of the upkeep of each kind; see the views progress and status.';
 COMMENT ON COLUMN profiles.upkeep.kind IS 'user or account.';
-COMMENT ON COLUMN profiles.upkeep.phase IS 'What is being done: fold (one source after the other into staging), write (staging into profiles by key range), merge (what is pending), done.';
+COMMENT ON COLUMN profiles.upkeep.phase IS 'What is being done: fold (one source after the other into staging), write (staging into profiles by key range), index (of search, if they are missing), merge (what is pending), done.';
 COMMENT ON COLUMN profiles.upkeep.done IS 'Sources folded, or profiles written, so far in this phase.';
 COMMENT ON COLUMN profiles.upkeep.total IS 'Sources to fold, or profiles to write, in this phase.';
 COMMENT ON COLUMN profiles.upkeep.position IS 'Where the next batch of the phase begins.';
@@ -371,6 +371,7 @@ COMMENT ON COLUMN profiles.status.counted_since IS 'Time from which on events of
 CREATE VIEW profiles.progress AS
 SELECT kind, phase, done, total,
        CASE WHEN phase = 'done' THEN 100
+            WHEN phase = 'index' THEN 0
             WHEN total > 0 THEN least(100, round(100.0 * done / total, 1))
             ELSE 0 END AS percent,
        started_at
@@ -378,7 +379,7 @@ FROM profiles.upkeep;
 ALTER VIEW profiles.progress OWNER TO @extowner@;
 COMMENT ON VIEW profiles.progress IS 'How far the current or last refresh or rebuild of each kind is, as of its last commit.';
 COMMENT ON COLUMN profiles.progress.kind IS 'user or account.';
-COMMENT ON COLUMN profiles.progress.phase IS 'fold: sources are folded; write: profiles are written; merge: what is pending is merged; done.';
+COMMENT ON COLUMN profiles.progress.phase IS 'fold: sources are folded; write: profiles are written; index: what search needs is indexed; merge: what is pending is merged; done.';
 COMMENT ON COLUMN profiles.progress.done IS 'Sources folded, profiles written, or pending rows merged.';
 COMMENT ON COLUMN profiles.progress.total IS 'How many there are to do, as far as it is known.';
 COMMENT ON COLUMN profiles.progress.percent IS 'Share of the phase that is done.';

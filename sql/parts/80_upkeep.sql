@@ -589,7 +589,8 @@ END
 $$;
 COMMENT ON FUNCTION profiles._rebuild_begin(text) IS 'Internal: begins a rebuild, or goes on with an interrupted one.';
 
--- The next part of a rebuild: a source folded, or a range of keys written.
+-- The next part of a rebuild: a source folded, a range of keys written, or the
+-- indexes of search made that are missing.
 CREATE FUNCTION profiles._rebuild_advance(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -598,6 +599,7 @@ DECLARE
     state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _rebuild_advance.kind);
     next_source integer;
     staging text := kind || '_staging';
+    few constant integer := 10000;
     staged bigint;
 BEGIN
     IF state.phase = 'fold' THEN
@@ -616,10 +618,18 @@ BEGIN
         EXECUTE format('CREATE INDEX ON profiles.%I (key)', staging);
         EXECUTE format('ANALYZE profiles.%I', staging);
         EXECUTE format('SELECT count(*) FROM profiles.%I', staging) INTO staged;
+        IF staged > few THEN
+            PERFORM profiles._unindex_search(kind);
+        END IF;
         UPDATE profiles.upkeep u SET phase = 'write', done = 0, total = staged, position = ''
         WHERE u.kind = _rebuild_advance.kind;
-    ELSIF NOT profiles._write_range(kind) THEN
-        EXECUTE format('DROP TABLE profiles.%I', staging);
+    ELSIF state.phase = 'write' THEN
+        IF NOT profiles._write_range(kind) THEN
+            EXECUTE format('DROP TABLE profiles.%I', staging);
+            UPDATE profiles.upkeep u SET phase = 'index' WHERE u.kind = _rebuild_advance.kind;
+        END IF;
+    ELSE
+        PERFORM profiles._index_search(kind);
         DELETE FROM profiles.due d WHERE d.id = ANY (state.due_ids);
         UPDATE profiles.upkeep u SET phase = 'merge', due_ids = '{}', rebuilt_at = state.started_at
         WHERE u.kind = _rebuild_advance.kind;
@@ -645,7 +655,7 @@ DECLARE
     n bigint;
 BEGIN
     PERFORM profiles._notice_progress(kind);
-    IF state.phase IN ('fold', 'write') THEN
+    IF state.phase IN ('fold', 'write', 'index') THEN
         PERFORM profiles._rebuild_advance(kind);
         RETURN true;
     END IF;

@@ -192,6 +192,62 @@ CREATE FUNCTION profiles._update_searched() RETURNS trigger
     AS 'MODULE_PATHNAME', 'profiles_update_searched' LANGUAGE C;
 COMMENT ON FUNCTION profiles._update_searched() IS 'Internal: statement trigger on stored profiles; brings search up to date with the keys noted.';
 
+-- Indexes of what search reads, but those of primary keys.
+CREATE FUNCTION profiles._search_indexes(kind text, OUT name text, OUT definition text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT kind || i.suffix, format('CREATE INDEX %I ON profiles.%I %s', kind || i.suffix, kind || i.place, i.definition)
+    FROM (VALUES
+        ('_search_search_idx', '_search', 'USING gin ((profiles._indexed_words(search)) profiles.words_ops) WITH (fastupdate = on)'),
+        ('_search_attributes_idx', '_search', 'USING gin (attributes profiles.words_ops) WITH (fastupdate = on)'),
+        ('_search_address_idx', '_search', '((profiles._indexed_address(search) COLLATE "C"))'),
+        ('_word_keys_idx', '_word', 'USING gin (keys) WITH (fastupdate = on)')) AS i (suffix, place, definition);
+END;
+COMMENT ON FUNCTION profiles._search_indexes(text) IS 'Internal: the indexes of what search reads, but those of primary keys.';
+
+-- Makes those that are missing.
+CREATE FUNCTION profiles._index_search(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    i record;
+BEGIN
+    FOR i IN SELECT * FROM profiles._search_indexes(kind) LOOP
+        IF to_regclass(format('profiles.%I', i.name)) IS NULL THEN
+            EXECUTE i.definition;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION profiles._index_search(text) IS 'Internal: makes the indexes of search that are missing.';
+
+-- A rebuild that finds nobody to be searched makes the indexes when all are there:
+-- that takes a fraction of the time, and they are a quarter smaller.
+CREATE FUNCTION profiles._unindex_search(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
+    SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    found boolean;
+    i record;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM profiles.%I)', kind || '_search') INTO found;
+    IF NOT found THEN
+        FOR i IN SELECT * FROM profiles._search_indexes(kind) LOOP
+            EXECUTE format('DROP INDEX IF EXISTS profiles.%I', i.name);
+        END LOOP;
+    END IF;
+EXCEPTION WHEN lock_not_available OR object_in_use THEN
+    -- somebody searches: then as in any other rebuild
+    NULL;
+END
+$$;
+COMMENT ON FUNCTION profiles._unindex_search(text) IS 'Internal: drops the indexes of search if nobody is to be searched.';
+
 -- Makes what search needs of a kind, or brings its trigger up to date with the
 -- columns. Whether a searched value has changed is asked before a trigger is called.
 CREATE FUNCTION profiles._ensure_search(kind text) RETURNS void
@@ -220,18 +276,7 @@ BEGIN
         -- statistics of our own are better, see _search_statistics
         EXECUTE format('ALTER TABLE profiles.%I ALTER search SET STATISTICS 0, ALTER attributes SET STATISTICS 0', kind || '_search');
         EXECUTE format('ALTER TABLE profiles.%I ALTER keys SET STATISTICS 0', kind || '_word');
-        FOR r IN
-            SELECT * FROM (VALUES
-                ('_search', 'search', '(profiles._indexed_words(search)) profiles.words_ops'),
-                ('_search', 'attributes', 'attributes profiles.words_ops'),
-                ('_word', 'keys', 'keys')) AS i (suffix, name, expression)
-        LOOP
-            -- the pending list is read by every query
-            EXECUTE format('CREATE INDEX %I ON profiles.%I USING gin (%s) WITH (fastupdate = on)',
-                           kind || r.suffix || '_' || r.name || '_idx', kind || r.suffix, r.expression);
-        END LOOP;
-        EXECUTE format('CREATE INDEX %I ON profiles.%I ((profiles._indexed_address(search) COLLATE "C"))',
-                       kind || '_search_address_idx', kind || '_search');
+        PERFORM profiles._index_search(kind);
         FOR r IN
             SELECT * FROM (VALUES
                 ('_search', NULL, 'Internal: what search finds each %s by; written only when it changes.'),
