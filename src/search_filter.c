@@ -3,9 +3,9 @@
  *		Who passes a search's filter, if these are few.
  *
  * Then they are looked up before anything else.  How many they are the planner
- * says, and of a filter that wants an attribute to be something, our own statistics of
- * words: whoever has such an attribute has its words in the index of attributes, so a
- * column needs no index of its own.
+ * says, and of a filter that wants a text to be something, or to begin so, our own
+ * statistics of words: whoever has such a text has its words in an index of search, so
+ * a column needs no index of its own.
  */
 #include "postgres.h"
 
@@ -29,6 +29,7 @@
 
 #define FILTERED_KEYS		20000	/* so many a filter may leave that is applied first */
 #define COST_LOOKED_UP		10		/* of one who has a word, in the planner's units */
+#define BEGINNING_LETTERS	20		/* of a word, that a filter's pattern is looked up by */
 
 /* A filter that is but the name of a segment, and of no column, says to be in it. */
 static Datum
@@ -71,13 +72,21 @@ search_check_filter(int kind, Datum filter, Oid owner)
 	return strcmp(checked, "true") == 0 ? NULL : checked;
 }
 
-/* Values that some columns must have to pass. */
+/* What whoever passes has, by the column of the filter's query that has to be so. */
 typedef struct Wanted
 {
 	Query	   *query;
 	List	   *columns;		/* names */
-	List	   *values;			/* Consts */
+	List	   *values;			/* texts */
+	List	   *begins;			/* of these: need the column only begin so? */
 } Wanted;
+
+/* Words of one side that whoever passes has, as a tsquery, empty if there are none. */
+typedef struct WantedWords
+{
+	StringInfoData query;
+	double		people;			/* who have these, about */
+} WantedWords;
 
 static Node *
 without_relabeling(Node *node)
@@ -90,6 +99,11 @@ without_relabeling(Node *node)
 static void
 collect_wanted(Node *quals, Wanted *wanted)
 {
+	OpExpr	   *op = (OpExpr *) quals;
+	Node	   *column;
+	Node	   *value;
+	RangeTblEntry *rte;
+
 	if (quals == NULL)
 		return;
 	if (is_andclause(quals))
@@ -98,30 +112,29 @@ collect_wanted(Node *quals, Wanted *wanted)
 
 		foreach(lc, ((BoolExpr *) quals)->args)
 			collect_wanted(lfirst(lc), wanted);
+		return;
 	}
-	else if (IsA(quals, OpExpr) && ((OpExpr *) quals)->opno == TextEqualOperator &&
-			 (((OpExpr *) quals)->inputcollid == DEFAULT_COLLATION_OID || ((OpExpr *) quals)->inputcollid == C_COLLATION_OID))
+	if (!IsA(quals, OpExpr) || (op->inputcollid != DEFAULT_COLLATION_OID && op->inputcollid != C_COLLATION_OID))
+		return;
+	if (op->opno != TextEqualOperator && op->opno != OID_TEXT_LIKE_OP && op->opno != OID_TEXT_ICLIKE_OP)
+		return;
+	column = without_relabeling(linitial(op->args));
+	value = lsecond(op->args);
+	if (IsA(column, Const) && op->opno == TextEqualOperator)
 	{
-		Node	   *column = without_relabeling(linitial(((OpExpr *) quals)->args));
-		Node	   *value = lsecond(((OpExpr *) quals)->args);
-
-		if (IsA(column, Const))
-		{
-			value = column;
-			column = without_relabeling(lsecond(((OpExpr *) quals)->args));
-		}
-		if (IsA(column, Var) && ((Var *) column)->vartype == TEXTOID && ((Var *) column)->varattno > 0 &&
-			IsA(value, Const) && !((Const *) value)->constisnull)
-		{
-			RangeTblEntry *rte = rt_fetch(((Var *) column)->varno, wanted->query->rtable);
-
-			wanted->columns = lappend(wanted->columns, strVal(list_nth(rte->eref->colnames, ((Var *) column)->varattno - 1)));
-			wanted->values = lappend(wanted->values, value);
-		}
+		value = column;
+		column = without_relabeling(lsecond(op->args));
 	}
+	if (!IsA(column, Var) || ((Var *) column)->vartype != TEXTOID || ((Var *) column)->varattno <= 0 ||
+		!IsA(value, Const) || ((Const *) value)->constisnull)
+		return;
+	rte = rt_fetch(((Var *) column)->varno, wanted->query->rtable);
+	wanted->columns = lappend(wanted->columns, strVal(list_nth(rte->eref->colnames, ((Var *) column)->varattno - 1)));
+	wanted->values = lappend(wanted->values, DatumGetTextPP(((Const *) value)->constvalue));
+	wanted->begins = lappend_int(wanted->begins, op->opno != TextEqualOperator);
 }
 
-/* Are attributes of a column in the index of attributes? */
+/* Are values of a column in the index of attributes? */
 static bool
 is_indexed(Search *search, const char *column)
 {
@@ -136,43 +149,83 @@ is_indexed(Search *search, const char *column)
 	return found;
 }
 
-/*
- * The words of attributes that whoever passes the filter of a prepared statement has, as
- * a tsquery, and how many have them, about; NULL if there are none.
- */
-static char *
-wanted_words(Search *search, SPIPlanPtr plan, double *people)
+static void
+want_term(Search *search, WantedWords *words, const Term *term, bool attribute)
+{
+	Frequency	frequency = search_frequency(search->kind, term->lexeme, term->len, term->prefix);
+
+	words->people = Min(words->people, attribute ? frequency.attributes : frequency.people);
+	appendStringInfoString(&words->query, words->query.len > 0 ? " & (" : "(");
+	if (attribute)
+		people_append_term(&words->query, term);
+	else
+		search_append_indexed(&words->query, term);
+	appendStringInfoChar(&words->query, ')');
+}
+
+/* Words of texts that match a pattern: of its first one the letters that are sure to be one word's. */
+static void
+want_beginning(Search *search, WantedWords *words, text *pattern, bool attribute)
+{
+	char		letters[BEGINNING_LETTERS];
+	Term		term = {letters, 0, true};
+
+	for (; term.len < Min(BEGINNING_LETTERS, VARSIZE_ANY_EXHDR(pattern)); term.len++)
+	{
+		letters[term.len] = pg_ascii_tolower((unsigned char) VARDATA_ANY(pattern)[term.len]);
+		if (letters[term.len] < 'a' || letters[term.len] > 'z')
+			break;
+	}
+	if (term.len > 0)
+		want_term(search, words, &term, attribute);
+}
+
+/* Words of a text, as the vector has them that it goes into. */
+static void
+want_value(Search *search, WantedWords *words, text *value, bool attribute, bool name)
+{
+	Datum		values[] = {PointerGetDatum(value)};
+	bool		nulls[] = {false};
+	TSVector	vector = attribute ? people_values_vector(values, nulls, 1) : people_vector(name ? value : NULL, name ? NULL : value, true);
+
+	for (int i = 0; i < vector->size; i++)
+	{
+		WordEntry  *entry = ARRPTR(vector) + i;
+		Term		term = {STRPTR(vector) + entry->pos, entry->len};
+
+		/* of a name its words, of an address the words that it has */
+		if (attribute || (name ? term.lexeme[0] == '=' && term.lexeme[term.len - 1] != '*' : strchr("<=@", term.lexeme[0]) == NULL))
+			want_term(search, words, &term, attribute);
+	}
+}
+
+/* The words that whoever passes the filter of a prepared statement has in name and e-mail, and in attributes. */
+static void
+wanted_words(Search *search, SPIPlanPtr plan, WantedWords *words)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 	RangeTblEntry *filtered = linitial_node(RangeTblEntry, linitial_node(Query, source->query_list)->rtable);
 	Wanted		wanted = {filtered->subquery};
-	StringInfoData s;
-	ListCell   *lc1;
-	ListCell   *lc2;
 
-	*people = search->people;
 	collect_wanted(wanted.query->jointree->quals, &wanted);
-	initStringInfo(&s);
-	forboth(lc1, wanted.columns, lc2, wanted.values)
+	for (int attribute = 0; attribute < 2; attribute++)
 	{
-		bool		isnull = false;
-		TSVector	vector;
-
-		if (!is_indexed(search, lfirst(lc1)))
-			continue;
-		vector = people_values_vector(&((Const *) lfirst(lc2))->constvalue, &isnull, 1);
-		for (int i = 0; i < vector->size; i++)
-		{
-			WordEntry  *entry = ARRPTR(vector) + i;
-			Term		term = {STRPTR(vector) + entry->pos, entry->len};
-
-			*people = Min(*people, search_frequency(search->kind, term.lexeme, term.len, false).attributes);
-			if (s.len > 0)
-				appendStringInfoString(&s, " & ");
-			people_append_term(&s, &term);
-		}
+		initStringInfo(&words[attribute].query);
+		words[attribute].people = search->people;
 	}
-	return s.len > 0 ? s.data : NULL;
+	for (int i = 0; i < list_length(wanted.columns); i++)
+	{
+		const char *column = list_nth(wanted.columns, i);
+		bool		name = strcmp(column, psprintf("%s_name", profiles_kinds[search->kind])) == 0;
+		bool		attribute = !name && strcmp(column, psprintf("%s_email", profiles_kinds[search->kind])) != 0;
+
+		if (attribute && !is_indexed(search, column))
+			continue;
+		if (list_nth_int(wanted.begins, i))
+			want_beginning(search, &words[attribute], list_nth(wanted.values, i), attribute);
+		else
+			want_value(search, &words[attribute], list_nth(wanted.values, i), attribute, name);
+	}
 }
 
 /* Keeps whom a prepared statement gives, unless these are too many. */
@@ -200,11 +253,10 @@ search_filter_first(Search *search)
 	const char *kind = profiles_kinds[search->kind];
 	const char *filtered = "SELECT coalesce(array_agg(f.key), '{}') FROM (SELECT p.%1$s_id AS key FROM profiles.%1$ss p WHERE %2$s %3$s LIMIT %4$d) f";
 	Oid			types[] = {TSQUERYOID};
+	WantedWords words[2];
 	SPIPlanPtr	plan;
 	CachedPlan *cached;
 	PlannedStmt *planned;
-	Datum		words;
-	char	   *query;
 	double		rows;
 	double		cost;
 	double		people;
@@ -220,17 +272,21 @@ search_filter_first(Search *search)
 	/* a plan that is not kept belongs to no resource owner */
 	ReleaseCachedPlan(cached, NULL);
 	search->filter_share = search->people > 0 ? Min(rows / search->people, 1) : 1;
-	if (search->people > search->few && (query = wanted_words(search, plan, &people)) != NULL &&
-		people <= search->few && people * COST_LOOKED_UP < cost)
+	wanted_words(search, plan, words);
+	people = Min(words[0].people, words[1].people);
+	if (search->people > search->few && people <= search->few && people * COST_LOOKED_UP < cost)
 	{
+		bool		attribute = words[1].people == people;
+		Datum		query = DirectFunctionCall1(tsqueryin, CStringGetDatum(words[attribute].query.data));
+
 		search_set("enable_seqscan", "off");
-		words = DirectFunctionCall1(tsqueryin, CStringGetDatum(query));
 		/* whom writers have merged the index may not know */
 		plan = search_prepare(search, psprintf(filtered, kind,
-											   psprintf("p.%1$s_id = ANY (ARRAY(SELECT s.key FROM profiles.%1$s_search s WHERE s.attributes @@ $1 "
-														"UNION ALL SELECT d.key FROM profiles.%1$s_search_due d)) AND", kind),
-											   psprintf("(%s)", search->filter), FILTERED_KEYS + 1), lengthof(types), types);
-		keep_filtered(search, plan, &words);
+											   psprintf("p.%1$s_id = ANY (ARRAY(SELECT s.key FROM profiles.%1$s_search s WHERE %2$s @@ $1 "
+														"UNION ALL SELECT d.key FROM profiles.%1$s_search_due d)) AND", kind,
+														attribute ? "s.attributes" : "profiles._indexed_words(s.search)"),
+											   psprintf("(%s)", search->filter), FILTERED_KEYS + 1), 1, types);
+		keep_filtered(search, plan, &query);
 		return;
 	}
 	if (search->people <= search->few || rows <= search->few)

@@ -319,11 +319,22 @@ SELECT q.query, f.filter, n.got, n.wanted
 FROM unnest(ARRAY['zed', 'max', 'pro novak', 'jane novak']) AS q (query)
 CROSS JOIN unnest(ARRAY['last_plan = ''james''', '''free'' = last_plan AND user_name LIKE ''Zed%''', 'last_plan = ''nothing''', 'last_plan = ''JAMES''',
     'last_plan = ''james'' OR user_id = ''old6''', 'NOT last_plan = ''nothing'' AND user_id LIKE ''m10%''', 'last_plan = ''''', 'last_plan = ''...''',
-    'last_seen_country_name = ''Germany'' AND last_plan = ''free'' AND user_id LIKE ''old%''', 'user_name = ''Max Adams''', 'first_plan = ''rare one''']) AS f (filter)
+    'last_seen_country_name = ''Germany'' AND last_plan = ''free'' AND user_id LIKE ''old%''', 'user_name = ''Max Adams''', 'first_plan = ''rare one''',
+    'user_name LIKE ''Ze%''', 'user_name ILIKE ''mAX a%'' AND user_id <> ''old1''', 'user_name LIKE ''%ed''', 'NOT user_name LIKE ''Zed%''', 'user_email LIKE ''user9%''',
+    'user_email = ''user9@gmail.example''', 'last_plan LIKE ''ja_es%''', 'user_name LIKE last_plan || ''%''']) AS f (filter)
 CROSS JOIN LATERAL srch.filtered(q.query, f.filter) n
 WHERE n.got <> n.wanted;
 SELECT * FROM srch.misfiltered;
-SELECT f.filter, n.* FROM (VALUES ('zed', 'last_plan = ''james'''), ('pro', 'last_seen_country_name = ''Germany'' AND user_id LIKE ''old%'''), ('jane novak', 'last_plan = ''nothing''')) AS f (query, filter), srch.filtered(f.query, f.filter) n;
+SELECT f.filter, n.* FROM (VALUES ('zed', 'last_plan = ''james'''), ('pro', 'last_seen_country_name = ''Germany'' AND user_id LIKE ''old%'''), ('jane novak', 'last_plan = ''nothing'''),
+    ('zed', 'user_name LIKE ''Ze%'''), ('max', 'user_name ILIKE ''mAX a%'''), ('jane novak', 'user_email = ''user9@gmail.example'''), ('jane', 'user_email LIKE ''user9%''')) AS f (query, filter), srch.filtered(f.query, f.filter) n;
+-- any text has a word that begins with its first letters, by which a filter on how it begins is looked up
+CREATE TABLE srch.texts AS SELECT unnest(ARRAY['mailto:ada@x.example', 'https://x.example/ada', 'O''Brien', 'O’Brien', 'Ann-Marie', 'ann_marie', 'ada+tag@x.example', 'ada@', 'a.b.c', 'McDonald2nd', 'a1b2',
+    E'Zz\u0301z', E'Ho\u200dang', 'ADA', 'Dr. X', 'AB山田', 'straße', 'IİIı', 'Ann Œuvre', 'x', 'x=y', 'a"b', 'ann/bob', 'tom&co', 'www.x.example', 'C++', 'AT&T', repeat('a', 3000), repeat('ab ', 100)]) AS text;
+SELECT left(t.text, 40) FROM (SELECT DISTINCT u.user_name AS text, s.search AS vector FROM profiles.users u JOIN profiles.user_search s ON s.key = u.user_id
+                    UNION SELECT u.user_email, s.search FROM profiles.users u JOIN profiles.user_search s ON s.key = u.user_id
+                    UNION SELECT n.text, profiles._search_vector(n.text, NULL) FROM srch.texts n UNION SELECT n.text, profiles._attribute_vector(n.text) FROM srch.texts n) t
+WHERE substring(t.text FROM '^[A-Za-z]+') IS NOT NULL
+  AND NOT EXISTS (SELECT FROM unnest(t.vector) l WHERE starts_with(l.lexeme, left(lower(substring(t.text FROM '^[A-Za-z]+')), 20)));
 UPDATE profiles.user_search SET attributes = profiles._attribute_vector('pro') WHERE key IN ('old6', 'old7');
 INSERT INTO profiles.user_search_due SELECT k, false FROM unnest(ARRAY['old6', 'old7']) AS k;
 SELECT n.* FROM srch.filtered('zed', 'last_plan = ''james''') n;
