@@ -108,8 +108,10 @@ profile_of(FoldState *state)
 static void
 put_profile(DirectRun *run, Subject *subject, struct varlena *profile)
 {
-	put_row(run, PointerGetDatum(cstring_to_text_with_len(subject->key, subject->key_len)), NULL,
-			profile, subject->events, NULL);
+	Datum		key = PointerGetDatum(cstring_to_text_with_len(subject->key, subject->key_len));
+
+	put_row(run, key, NULL, profile, subject->events, NULL);
+	profiles_put_cut(run->fold, key, profile, run->rows.row.longest);
 }
 
 /* Gives a subject whose state is complete. */
@@ -144,13 +146,16 @@ put_held(DirectRun *run, Event *event)
 {
 	MemoryContext old = MemoryContextSwitchTo(run->rows.econtext->ecxt_per_tuple_memory);
 	FoldState  *state = profile_fold_new(CurrentMemoryContext, run->direct->shape, event->at);
+	struct varlena *profile;
+	Datum		key = PointerGetDatum(cstring_to_text_with_len(event->key.data, event->key.len));
 	int			settings = profiles_pin_settings();
 	char	   *time = DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(event->at)));
 
 	profiles_unpin_settings(settings);
 	state = profile_fold_event(state, &run->rows.row, event->at);
-	put_row(run, PointerGetDatum(cstring_to_text_with_len(event->key.data, event->key.len)),
-			psprintf("future %s", time), profile_of(state), 1, NULL);
+	profile = profile_of(state);
+	put_row(run, key, psprintf("future %s", time), profile, 1, NULL);
+	profiles_put_cut(run->fold, key, profile, run->rows.row.longest);
 	MemoryContextSwitchTo(old);
 }
 

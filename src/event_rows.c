@@ -381,6 +381,7 @@ event_rows_open(EventRows *rows, ProfilesFold *fold, DirectFold *direct, Timesta
 	rows->filters = new_evaluators(direct->filters, direct->nfilters);
 	rows->attributes = new_evaluators(direct->attributes, direct->shape->nattributes);
 	profile_fold_init_row(&rows->row, direct->shape, read_attribute, rows);
+	rows->row.longest = profile_longest_value(direct->shape->nattributes);
 }
 
 void

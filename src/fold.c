@@ -19,17 +19,20 @@
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "profile.h"
+#include "profile_fold.h"
 #include "rewrite/rewriteHandler.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "upkeep.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -44,7 +47,11 @@
 PG_FUNCTION_INFO_V1(profiles_fold);
 PG_FUNCTION_INFO_V1(profiles_check_source);
 
-#define FOLD_BATCH	1000		/* rows tried at once where some fail */
+#define FOLD_BATCH	1000		/* rows tried at once where some fail, */
+#define FOLD_FETCH	50			/* rows read at once */
+#define FOLD_BATCH_SIZE	(64 * 1024 * 1024)	/* as long as they take no more bytes */
+#define MOST_PAIRS	48			/* of arguments of _fold_agg */
+#define EXAMPLE_SIZE	200		/* bytes of the key of an event left out */
 
 /* Columns of a source's view that are no attributes of profiles. */
 static const char *const not_attributes[] = {
@@ -135,14 +142,24 @@ profiles_filter_reason(SourceColumn *column)
 	return column->name + strlen(KEEP_PREFIX);
 }
 
-/* The names and values that profile_agg gets, each with a comma in front. */
+/* How many bytes of a value count. */
+static uint32
+longest_value(ProfilesFold *fold)
+{
+	List	   *names;
+
+	return profile_longest_value(list_length(profiles_attribute_columns(fold->source, fold->kind, &names)));
+}
+
+/* The names and values that _fold_agg gets, each with a comma in front. */
 static char *
 attribute_pairs(ProfilesFold *fold)
 {
 	List	   *names;
 	List	   *columns = profiles_attribute_columns(fold->source, fold->kind, &names);
-	/* the argument limit leaves 49 pairs; an array has no such limit */
-	bool		array = list_length(columns) > 49;
+	/* where arguments are too many, an array does; all its values must fit into memory */
+	bool		array = list_length(columns) > MOST_PAIRS;
+	char	   *format = array ? psprintf(", %%s, left((%%s)::text, %u)", longest_value(fold)) : ", %s, (%s)";
 	StringInfoData sql;
 	ListCell   *name;
 	ListCell   *column;
@@ -151,8 +168,8 @@ attribute_pairs(ProfilesFold *fold)
 		return pstrdup(", VARIADIC ARRAY[]::text[]");
 	initStringInfo(&sql);
 	forboth(name, names, column, columns)
-		appendStringInfo(&sql, ", %s, (%s)%s", quote_literal_cstr(lfirst(name)),
-						 ((SourceColumn *) lfirst(column))->expression, array ? "::text" : "");
+		appendStringInfo(&sql, format, quote_literal_cstr(lfirst(name)),
+						 ((SourceColumn *) lfirst(column))->expression);
 	return array ? psprintf(", VARIADIC ARRAY[%s]", sql.data + 2) : sql.data;
 }
 
@@ -254,10 +271,11 @@ fold_query(ProfilesFold *fold, const char *from)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "SELECT %s, %s, profiles.profile_agg(%s%s) "
+					 "SELECT CASE WHEN octet_length(%s) > " CppAsString2(PROFILES_MAX_KEY) " THEN left(%s, " CppAsString2(EXAMPLE_SIZE) ") "
+					 "ELSE %s END, %s, profiles._fold_agg(%u, %s%s) "
 					 "FILTER (WHERE coalesce((%s) LIKE 'future %%', true)), "
 					 "count(*), NULL::text FROM %s",
-					 k, left_out, t, attribute_pairs(fold), left_out, from);
+					 k, k, k, left_out, longest_value(fold), t, attribute_pairs(fold), left_out, from);
 	add_conditions(fold, &sql, k, t);
 	appendStringInfoString(&sql, " GROUP BY 1, 2");
 	return sql.data;
@@ -385,20 +403,103 @@ plan_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	return pg_plan_query(query, sql, CURSOR_OPT_PARALLEL_OK, params);
 }
 
+/*
+ * Puts rows that say of which attributes a folded profile has values that were cut,
+ * as of events left out: key and profile are NULL, the reason is "cut" and a name.
+ */
+void
+profiles_put_cut(ProfilesFold *fold, Datum key, struct varlena *profile, uint32 longest)
+{
+	List	   *names = profile_fold_cut(profile, longest);
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		text	   *example = DatumGetTextPP(key);
+		int			len = pg_mbcliplen(VARDATA_ANY(example), VARSIZE_ANY_EXHDR(example), EXAMPLE_SIZE);
+		Datum		values[] = {(Datum) 0, CStringGetTextDatum(psprintf("cut %s", (char *) lfirst(lc))), (Datum) 0,
+		Int64GetDatum(1), PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(example), len))};
+		bool		nulls[] = {true, false, true, false, false};
+
+		if (fold->put != NULL)
+			fold->put(fold->put_to, values, nulls);
+		else
+			tuplestore_putvalues(fold->store, fold->tupdesc, values, nulls);
+	}
+}
+
+/* Takes the rows of a fold's query to its tuplestore. */
+typedef struct FoldReceiver
+{
+	DestReceiver pub;
+	DestReceiver *store;
+	ProfilesFold *fold;
+	uint32		longest;
+	MemoryContext row_context;
+} FoldReceiver;
+
+static void
+start_receiver(DestReceiver *self, int operation, TupleDesc tupdesc)
+{
+	DestReceiver *store = ((FoldReceiver *) self)->store;
+
+	store->rStartup(store, operation, tupdesc);
+}
+
+static bool
+receive_folded(TupleTableSlot *slot, DestReceiver *self)
+{
+	FoldReceiver *receiver = (FoldReceiver *) self;
+	MemoryContext old;
+	bool		isnull;
+	Datum		key;
+	Datum		profile;
+
+	(void) receiver->store->receiveSlot(slot, receiver->store);
+	key = slot_getattr(slot, 1, &isnull);
+	if (isnull)
+		return true;
+	profile = slot_getattr(slot, 3, &isnull);
+	if (isnull)
+		return true;
+	old = MemoryContextSwitchTo(receiver->row_context);
+	profiles_put_cut(receiver->fold, key, (struct varlena *) DatumGetPointer(profile), receiver->longest);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->row_context);
+	return true;
+}
+
+static void
+end_receiver(DestReceiver *self)
+{
+	DestReceiver *store = ((FoldReceiver *) self)->store;
+
+	store->rShutdown(store);
+}
+
+static void
+destroy_receiver(DestReceiver *self)
+{
+}
+
 static void
 run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "fold query",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+	FoldReceiver receiver = {{receive_folded, start_receiver, end_receiver, destroy_receiver, DestTuplestore}};
 	QueryDesc  *desc;
 
+	receiver.store = CreateDestReceiver(DestTuplestore);
+	receiver.fold = fold;
+	receiver.longest = longest_value(fold);
+	receiver.row_context = AllocSetContextCreate(context, "folded row", ALLOCSET_DEFAULT_SIZES);
 	/* whatever the view's columns are, the rows are what we declare */
-	SetTuplestoreDestReceiverParams(dest, fold->store, fold->store_context, true,
+	SetTuplestoreDestReceiverParams(receiver.store, fold->store, fold->store_context, true,
 									fold->tupdesc, "the fold of a source has other columns");
 	desc = CreateQueryDesc(plan_query(fold, sql, params), sql, GetActiveSnapshot(), InvalidSnapshot,
-						   dest, params, NULL, 0);
+						   &receiver.pub, params, NULL, 0);
 	ExecutorStart(desc, 0);
 	ExecutorRun(desc, ForwardScanDirection, 0, true);
 	ExecutorFinish(desc);
@@ -534,6 +635,10 @@ fold_in_batches(ProfilesFold *fold)
 	SPIPlanPtr	plan;
 	Portal		portal;
 	EphemeralNamedRelation enr;
+	Datum		rows[FOLD_BATCH];
+	int			n = 0;
+	Size		size = 0;		/* of them */
+	long		fetch = 1;		/* few at a time, one if they are large */
 
 	SPI_connect();
 	enr = transition_table(fold);
@@ -545,29 +650,42 @@ fold_in_batches(ProfilesFold *fold)
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	for (;;)
 	{
+		SPITupleTable *fetched;
 		MemoryContext old;
-		Datum		rows[FOLD_BATCH];
-		int			n = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, FOLD_BATCH);
-		if (SPI_processed == 0)
-			break;
+		SPI_cursor_fetch(portal, true, fetch);
+		fetched = SPI_tuptable;
+		fetch = FOLD_FETCH;
 		old = MemoryContextSwitchTo(batch);
-		for (uint64 i = 0; i < SPI_processed; i++)
+		for (uint64 i = 0; i < fetched->numvals; i++)
 		{
 			bool		isnull;
-			Datum		row = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-											1, &isnull);
+			Datum		row = SPI_getbinval(fetched->vals[i], fetched->tupdesc, 1, &isnull);
+			Size		row_size = isnull ? 0 : VARSIZE_ANY(DatumGetPointer(row));
 
-			if (!isnull)
-				rows[n++] = row;
+			if (isnull)
+				continue;
+			if (n == FOLD_BATCH || (n > 0 && size + row_size > FOLD_BATCH_SIZE))
+			{
+				fold_batch(fold, sql, rows, n);
+				MemoryContextReset(batch);
+				n = 0;
+				size = 0;
+			}
+			if (row_size > FOLD_BATCH_SIZE / FOLD_FETCH)
+				fetch = 1;
+			rows[n++] = datumCopy(row, false, -1);
+			size += row_size;
 		}
-		fold_batch(fold, sql, rows, n);
+		if (fetched->numvals == 0 && n > 0)
+			fold_batch(fold, sql, rows, n);
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch);
-		SPI_freetuptable(SPI_tuptable);
+		if (fetched->numvals == 0)
+			break;
+		SPI_freetuptable(fetched);
 	}
+	MemoryContextDelete(batch);
 	SPI_cursor_close(portal);
 	SPI_finish();
 }

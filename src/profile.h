@@ -52,6 +52,21 @@
 #define PROFILE_MAX_ATTRIBUTES	1024	/* attributes of one profile */
 #define PROFILE_MAX_SIZE		(128 * 1024 * 1024) /* bytes of one profile */
 
+/*
+ * What counts of a value that comes from a source: so many bytes, and all that a
+ * source maps together this many.  A profile has four strings of an attribute at
+ * most, of both ends the value and the session, so it can't grow too large.
+ */
+#define PROFILE_MAX_VALUE		(1024 * 1024)
+#define PROFILE_MAX_VALUES		(30 * 1024 * 1024)
+
+static inline uint32
+profile_longest_value(int nattributes)
+{
+	return nattributes * (Size) PROFILE_MAX_VALUE <= PROFILE_MAX_VALUES ? PROFILE_MAX_VALUE
+		: PROFILE_MAX_VALUES / nattributes;
+}
+
 #define PROFILE_SESSION			"session"
 
 /* A string that somebody else owns; data == NULL is SQL's NULL. */

@@ -19,16 +19,23 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(profile_transfn);
+PG_FUNCTION_INFO_V1(profile_fold_transfn);
 PG_FUNCTION_INFO_V1(profile_finalfn);
 PG_FUNCTION_INFO_V1(profile_combine);
 PG_FUNCTION_INFO_V1(profile_serialize);
 PG_FUNCTION_INFO_V1(profile_deserialize);
 
-#define FIRST_PAIR		2		/* arguments: state, seen_at, name, value, ... */
+/*
+ * Arguments: state, seen_at, name, value, ...; or state, longest, seen_at, name,
+ * value, ...  Functions are told where the pairs begin.
+ */
+#define FIRST_PAIR			2
+#define FOLD_FIRST_PAIR		3
 
 /* What a call site knows for the whole query; in fn_extra. */
 typedef struct FoldCall
 {
+	int			first_pair;
 	bool		is_array;		/* called with VARIADIC text[] */
 	bool		names_constant;
 	FoldShape  *shape;
@@ -68,7 +75,7 @@ argument_names(FunctionCallInfo fcinfo, FoldCall *call, int npairs)
 
 	for (int i = 0; i < npairs; i++)
 	{
-		int			arg = FIRST_PAIR + 2 * i;
+		int			arg = call->first_pair + 2 * i;
 
 		if (PG_ARGISNULL(arg))
 			null_name_error(i);
@@ -82,7 +89,7 @@ argument_names(FunctionCallInfo fcinfo, FoldCall *call, int npairs)
  * arguments, so the aggregate is asked; a window function has none to ask.
  */
 static bool
-names_are_constant(FunctionCallInfo fcinfo, int npairs)
+names_are_constant(FunctionCallInfo fcinfo, int first_pair, int npairs)
 {
 	Aggref	   *aggref = AggGetAggref(fcinfo);
 
@@ -92,7 +99,7 @@ names_are_constant(FunctionCallInfo fcinfo, int npairs)
 	{
 		/* the aggregate's arguments lack the state */
 		TargetEntry *entry = list_nth_node(TargetEntry, aggref->args,
-										   FIRST_PAIR + 2 * i - 1);
+										   first_pair + 2 * i - 1);
 		Expr	   *expr = entry->expr;
 
 		if (!IsA(expr, Const) &&
@@ -113,18 +120,18 @@ typedef struct RowArray
 } RowArray;
 
 static RowArray
-read_array(FunctionCallInfo fcinfo)
+read_array(FunctionCallInfo fcinfo, int first_pair)
 {
 	RowArray	row;
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n = 0;
 
-	if (PG_ARGISNULL(FIRST_PAIR))
+	if (PG_ARGISNULL(first_pair))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("array of names and values must not be NULL")));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(FIRST_PAIR), TEXTOID, -1, false,
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(first_pair), TEXTOID, -1, false,
 					  TYPALIGN_INT, &elements, &nulls, &n);
 	if (n % 2 != 0)
 		pairs_error(n);
@@ -153,11 +160,11 @@ read_array(FunctionCallInfo fcinfo)
  * variadic, but an array alone can be nothing else: values come in pairs.
  */
 static bool
-is_array_call(FunctionCallInfo fcinfo)
+is_array_call(FunctionCallInfo fcinfo, int first_pair)
 {
 	return get_fn_expr_variadic(fcinfo->flinfo) ||
-		(PG_NARGS() == FIRST_PAIR + 1 &&
-		 get_fn_expr_argtype(fcinfo->flinfo, FIRST_PAIR) == TEXTARRAYOID);
+		(PG_NARGS() == first_pair + 1 &&
+		 get_fn_expr_argtype(fcinfo->flinfo, first_pair) == TEXTARRAYOID);
 }
 
 /* Readers of a row's values. */
@@ -167,7 +174,7 @@ read_argument(FoldRow *row, int attribute)
 	FoldCall   *call = row->source;
 	FunctionCallInfo fcinfo = call->fcinfo;
 	int			pair = row->shape->pairs[attribute];
-	int			arg = FIRST_PAIR + 2 * pair + 1;
+	int			arg = call->first_pair + 2 * pair + 1;
 
 	return PG_ARGISNULL(arg) ? profile_string(NULL, 0)
 		: profile_text_of(&call->forms[2 * pair + 1], PG_GETARG_DATUM(arg));
@@ -181,7 +188,7 @@ read_element(FoldRow *row, int attribute)
 
 /* Sets up what a call site needs for the whole query. */
 static FoldCall *
-init_call(FunctionCallInfo fcinfo)
+init_call(FunctionCallInfo fcinfo, int first_pair)
 {
 	FmgrInfo   *flinfo = fcinfo->flinfo;
 	MemoryContext old = MemoryContextSwitchTo(flinfo->fn_mcxt);
@@ -189,31 +196,32 @@ init_call(FunctionCallInfo fcinfo)
 	ProfileString *names;
 	int			npairs;
 
-	call->is_array = is_array_call(fcinfo);
+	call->first_pair = first_pair;
+	call->is_array = is_array_call(fcinfo, first_pair);
 	if (call->is_array)
 	{
 		RowArray	row;
 
-		if (get_fn_expr_argtype(flinfo, FIRST_PAIR) != TEXTARRAYOID)
+		if (get_fn_expr_argtype(flinfo, first_pair) != TEXTARRAYOID)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("VARIADIC argument of profile_agg must be of type text[]")));
-		row = read_array(fcinfo);
+		row = read_array(fcinfo, first_pair);
 		npairs = row.npairs;
 		names = row.names;
 	}
 	else
 	{
-		int			nargs = PG_NARGS() - FIRST_PAIR;
+		int			nargs = PG_NARGS() - first_pair;
 
 		npairs = nargs / 2;
 		call->forms = palloc(nargs * sizeof(ProfileTextForm) + 1);
 		for (int i = 0; i < nargs; i++)
 			profile_text_form_init(&call->forms[i],
-								   get_fn_expr_argtype(flinfo, FIRST_PAIR + i),
+								   get_fn_expr_argtype(flinfo, first_pair + i),
 								   flinfo->fn_mcxt);
 		names = argument_names(fcinfo, call, npairs);
-		call->names_constant = names_are_constant(fcinfo, npairs);
+		call->names_constant = names_are_constant(fcinfo, first_pair, npairs);
 	}
 	call->shape = profile_fold_shape(names, npairs);
 	profile_fold_init_row(&call->row, call->shape,
@@ -237,8 +245,8 @@ aggregate_context(FunctionCallInfo fcinfo)
 	return context;
 }
 
-Datum
-profile_transfn(PG_FUNCTION_ARGS)
+static Datum
+fold_row(FunctionCallInfo fcinfo, int first_pair, uint32 longest)
 {
 	MemoryContext context = aggregate_context(fcinfo);
 	FoldState  *state = PG_ARGISNULL(0) ? NULL : (FoldState *) PG_GETARG_POINTER(0);
@@ -246,19 +254,20 @@ profile_transfn(PG_FUNCTION_ARGS)
 	FoldShape  *shape;
 	TimestampTz at;
 
-	if (call == NULL && !is_array_call(fcinfo) &&
-		(PG_NARGS() - FIRST_PAIR) % 2 != 0)
-		pairs_error(PG_NARGS() - FIRST_PAIR);
+	if (call == NULL && !is_array_call(fcinfo, first_pair) &&
+		(PG_NARGS() - first_pair) % 2 != 0)
+		pairs_error(PG_NARGS() - first_pair);
 	/* what a row that is left out says does not matter, its names included */
-	if (PG_ARGISNULL(1))
+	if (PG_ARGISNULL(first_pair - 1))
 	{
 		if (state == NULL)
 			PG_RETURN_NULL();
 		PG_RETURN_POINTER(state);
 	}
 	if (call == NULL)
-		call = init_call(fcinfo);
-	at = PG_GETARG_TIMESTAMPTZ(1);
+		call = init_call(fcinfo, first_pair);
+	call->row.longest = longest;
+	at = PG_GETARG_TIMESTAMPTZ(first_pair - 1);
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
@@ -269,7 +278,7 @@ profile_transfn(PG_FUNCTION_ARGS)
 	shape = call->shape;
 	if (call->is_array)
 	{
-		RowArray	array = read_array(fcinfo);
+		RowArray	array = read_array(fcinfo, first_pair);
 
 		call->array_values = array.values;
 		if (!profile_fold_same_names(shape, array.names, array.npairs))
@@ -288,6 +297,7 @@ profile_transfn(PG_FUNCTION_ARGS)
 		FoldRow		row;
 
 		profile_fold_init_row(&row, shape, call->row.reader, call);
+		row.longest = longest;
 		PG_RETURN_POINTER(profile_fold_merge_event(context, state, &row, at));
 	}
 	if (state != NULL && state->profile != NULL)
@@ -295,6 +305,21 @@ profile_transfn(PG_FUNCTION_ARGS)
 	if (state == NULL)
 		state = profile_fold_new(context, shape, at);
 	PG_RETURN_POINTER(profile_fold_event(state, &call->row, at));
+}
+
+Datum
+profile_transfn(PG_FUNCTION_ARGS)
+{
+	return fold_row(fcinfo, FIRST_PAIR, PG_UINT32_MAX);
+}
+
+/* The same for events of a source: so many bytes of a value count. */
+Datum
+profile_fold_transfn(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) <= 0)
+		elog(ERROR, "values of no bytes can't be folded");
+	return fold_row(fcinfo, FOLD_FIRST_PAIR, (uint32) PG_GETARG_INT32(1));
 }
 
 Datum

@@ -13,12 +13,16 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "mb/pg_wchar.h"
 #include "profile.h"
 #include "profile_fold.h"
 #include "utils/memutils.h"
 
 #define WINS_FIRST		0x01
 #define WINS_LAST		0x02
+
+#define LARGE_STATE		(1024 * 1024)	/* bytes of a state from which on no more is kept than needed */
 
 /* An event that is evidence for some group; its values' bytes follow lens. */
 typedef struct FoldImage
@@ -109,6 +113,7 @@ profile_fold_init_row(FoldRow *row, const FoldShape *shape, FoldReader reader, v
 	row->shape = shape;
 	row->reader = reader;
 	row->source = source;
+	row->longest = PG_UINT32_MAX;
 	row->values = palloc(2 * n * sizeof(ProfileString) + 1);
 	row->scratch = row->values + n;
 	row->was_read = palloc(n * sizeof(bool) + 1);
@@ -120,7 +125,12 @@ row_value(FoldRow *row, int attribute)
 {
 	if (!row->was_read[attribute])
 	{
-		row->values[attribute] = row->reader(row, attribute);
+		ProfileString value = row->reader(row, attribute);
+
+		/* of characters that are whole */
+		if (unlikely(value.len > row->longest))
+			value.len = pg_mbcliplen(value.data, value.len, row->longest);
+		row->values[attribute] = value;
 		row->was_read[attribute] = true;
 	}
 	return row->values[attribute];
@@ -194,6 +204,50 @@ too_large_error(void)
 }
 
 /*
+ * Leaves of an image what it is evidence for, and the session.  Others' values take
+ * no more than what they took, but many large ones would add up to more than a
+ * profile can have.
+ */
+static void
+prune_image(const FoldState *state, uint32 offset)
+{
+	const FoldShape *shape = state->shape;
+	FoldImage  *image = image_at(state, offset);
+	const char *from = (const char *) &image->lens[shape->nattributes];
+	char	   *to = (char *) from;
+
+	for (int g = 0; g < shape->ngroups; g++)
+	{
+		bool		is_evidence = state->evidence[2 * g] == offset || state->evidence[2 * g + 1] == offset;
+
+		for (int i = shape->starts[g]; i < shape->starts[g + 1]; i++)
+		{
+			uint32		len = image->lens[i] == 0 ? 0 : image->lens[i] - 1;
+
+			if (is_evidence || i == shape->session)
+			{
+				memmove(to, from, len);
+				to += len;
+			}
+			else
+				image->lens[i] = 0;
+			from += len;
+		}
+	}
+}
+
+/* The bytes that an image needs, which may be fewer than it has. */
+static uint32
+needed_size(const FoldShape *shape, const FoldImage *image)
+{
+	uint64		size = offsetof(FoldImage, lens) + shape->nattributes * sizeof(uint32);
+
+	for (int i = 0; i < shape->nattributes; i++)
+		size += image->lens[i] == 0 ? 0 : image->lens[i] - 1;
+	return MAXALIGN(size);
+}
+
+/*
  * A larger state with the images that are still evidence, and room for one
  * more; the old state is freed.
  */
@@ -202,11 +256,19 @@ grow_state(FoldState *old, uint32 room)
 {
 	uint32		header = state_header_size(old->shape);
 	uint64		size = header + room;
+	bool		is_large = old->used > LARGE_STATE;
 	FoldState  *state;
 
 	for (uint32 offset = header; offset < old->used; offset += image_at(old, offset)->size)
 	{
-		if (image_at(old, offset)->nrefs > 0)
+		if (image_at(old, offset)->nrefs == 0)
+			continue;
+		if (is_large)
+		{
+			prune_image(old, offset);
+			size += needed_size(old->shape, image_at(old, offset));
+		}
+		else
 			size += image_at(old, offset)->size;
 	}
 	/* images are reused in place, so a little slack goes a long way */
@@ -222,16 +284,19 @@ grow_state(FoldState *old, uint32 room)
 	for (uint32 offset = header; offset < old->used; offset += image_at(old, offset)->size)
 	{
 		FoldImage  *image = image_at(old, offset);
+		uint32		image_size;
 
 		if (image->nrefs == 0)
 			continue;
-		memcpy((char *) state + state->used, image, image->size);
+		image_size = is_large ? needed_size(old->shape, image) : image->size;
+		memcpy((char *) state + state->used, image, image_size);
+		image_at(state, state->used)->size = image_size;
 		for (int i = 0; i < 2 * old->shape->ngroups; i++)
 		{
 			if (old->evidence[i] == offset)
 				state->evidence[i] = state->used;
 		}
-		state->used += image->size;
+		state->used += image_size;
 	}
 	pfree(old);
 	return state;
@@ -578,4 +643,39 @@ profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, 
 	profile_fold_content(state, &before);
 	profile_merge(&before, &event, &merged);
 	return profile_fold_of(context, state, &merged);
+}
+
+/* ---------- values that were cut ---------- */
+
+/* Is that all that counts of a longer value?  One of just that length looks the same. */
+static inline bool
+is_cut(ProfileString value, uint32 longest)
+{
+	return value.data != NULL && value.len > longest - MAX_MULTIBYTE_CHAR_LEN;
+}
+
+/*
+ * The names of attributes of which a profile has a value that was cut to so many
+ * bytes, or fewer, so that its characters are whole.  Nearly always there are none.
+ */
+List *
+profile_fold_cut(const struct varlena *profile, uint32 longest)
+{
+	ProfileContent content;
+	List	   *names = NIL;
+
+	if (toast_raw_datum_size(PointerGetDatum(profile)) <= longest)
+		return NIL;
+	profile_decode_trusted((struct varlena *) PG_DETOAST_DATUM_PACKED(PointerGetDatum(profile)), &content);
+	for (int g = 0; g < content.ngroups; g++)
+	{
+		ProfileGroup *group = &content.groups[g];
+
+		for (int m = 0; m < group->nmembers; m++)
+		{
+			if (is_cut(group->first.values[m], longest) || is_cut(group->last.values[m], longest))
+				names = lappend(names, pnstrdup(group->names[m].data, group->names[m].len));
+		}
+	}
+	return names;
 }

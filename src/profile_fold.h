@@ -5,6 +5,7 @@
 #ifndef PROFILES_PROFILE_FOLD_H
 #define PROFILES_PROFILE_FOLD_H
 
+#include "nodes/pg_list.h"
 #include "profile.h"
 
 /* The attributes that events have, in the byte order of their names. */
@@ -31,6 +32,7 @@ struct FoldRow
 	const FoldShape *shape;
 	FoldReader	reader;			/* data = NULL is NULL */
 	void	   *source;			/* the reader's */
+	uint32		longest;		/* bytes of a value that count; any, unless set */
 	bool	   *was_read;		/* by attribute */
 	ProfileString *values;		/* by attribute, where read */
 	ProfileString *scratch;		/* an image's values */
@@ -70,5 +72,6 @@ extern void profile_fold_single(FoldRow *row, TimestampTz at, ProfileContent *co
 extern FoldState *profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, TimestampTz at);
 extern FoldState *profile_fold_of(MemoryContext context, FoldState *old, const ProfileContent *content);
 extern void profile_fold_content(const FoldState *state, ProfileContent *content);
+extern List *profile_fold_cut(const struct varlena *profile, uint32 longest);
 
 #endif							/* PROFILES_PROFILE_FOLD_H */

@@ -145,6 +145,7 @@ typedef struct ProfilesFold
 } ProfilesFold;
 
 extern SourceDefinition *profiles_our_source(Oid function, Oid view);
+extern void profiles_put_cut(ProfilesFold *fold, Datum key, struct varlena *profile, uint32 longest);
 extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
 extern bool profiles_prepare_fold(ProfilesFold *fold);
 extern void profiles_fold_rows(ProfilesFold *fold);

@@ -31,6 +31,23 @@ CREATE AGGREGATE profiles.profile_agg(seen_at timestamptz, VARIADIC pairs "any")
 );
 COMMENT ON AGGREGATE profiles.profile_agg(timestamptz, "any") IS 'Folds events into a profile: profile_agg(seen_at, ''session'', sid, ''geo.country'', country, ...), names and values in pairs, 49 pairs at most, or VARIADIC text[] of pairs. Rows whose seen_at is NULL are left out; no rows give NULL. Errors: an odd number of arguments, a NULL, invalid or repeated name, an infinite time.';
 
+-- what folds by query call: profile_agg, but for values that are too long
+CREATE FUNCTION profiles._fold_transfn(state internal, longest integer, seen_at timestamptz, VARIADIC pairs "any") RETURNS internal
+    AS 'MODULE_PATHNAME', 'profile_fold_transfn' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 30;
+COMMENT ON FUNCTION profiles._fold_transfn(internal, integer, timestamptz, "any") IS 'Internal: support function of _fold_agg.';
+CREATE AGGREGATE profiles._fold_agg(longest integer, seen_at timestamptz, VARIADIC pairs "any") (
+    SFUNC = profiles._fold_transfn,
+    STYPE = internal,
+    SSPACE = 1024,
+    FINALFUNC = profiles.profile_finalfn,
+    FINALFUNC_MODIFY = READ_ONLY,
+    COMBINEFUNC = profiles.profile_combine,
+    SERIALFUNC = profiles.profile_serialize,
+    DESERIALFUNC = profiles.profile_deserialize,
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE profiles._fold_agg(integer, timestamptz, "any") IS 'Internal: profile_agg of events of a source. longest: of a value so many bytes count, or fewer, so that its characters are whole.';
+
 -- profile_union_agg: profiles to a profile
 
 CREATE AGGREGATE profiles.profile_union_agg(profile profiles.profile) (

@@ -315,7 +315,8 @@ SELECT c.source,
        coalesce(n.examples, '{}') AS examples,
        f.error,
        f.failed_at,
-       n.since AS counted_since
+       n.since AS counted_since,
+       coalesce(n.cut, '{}') AS cut
 FROM profiles.source_config c
 LEFT JOIN profiles._source_kind k ON k.source_id = c.id
 LEFT JOIN LATERAL (
@@ -327,7 +328,8 @@ LEFT JOIN LATERAL (
 ) p ON true
 LEFT JOIN LATERAL (
     SELECT sum(s.events) FILTER (WHERE s.reason = 'folded')::bigint AS folded,
-           jsonb_object_agg(s.reason, s.events) FILTER (WHERE s.reason <> 'folded') AS left_out,
+           jsonb_object_agg(s.reason, s.events) FILTER (WHERE s.reason <> 'folded' AND s.reason NOT LIKE 'cut %') AS left_out,
+           jsonb_object_agg(substr(s.reason, 5), s.events) FILTER (WHERE s.reason LIKE 'cut %') AS cut,
            jsonb_object_agg(s.reason, s.example) FILTER (WHERE s.reason <> 'folded' AND s.example IS NOT NULL) AS examples,
            max(s.since) AS since
     FROM (
@@ -363,9 +365,10 @@ COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the 
 COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does; if the source is left out, only rebuild.';
 COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since but by immediate writers; of a source that is not captured, by the last rebuild or refresh(since => ...). What is captured is counted each time, so only a rebuild says how many events there are.';
 COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, counted as in folded, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
-COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out.';
+COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out; by "cut" and attribute, one whose value was cut.';
 COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole, or, if no rebuild is due, why the last refresh(since => ...) could not fold its latest events: SQLSTATE and message of the error; NULL if it is well.';
 COMMENT ON COLUMN profiles.status.failed_at IS 'When folding it was last tried, if that failed.';
+COMMENT ON COLUMN profiles.status.cut IS 'By attribute, how often a profile, or the part of one that a statement or rebuild made, has a value of which only the beginning counts, since it is too long; counted as in folded.';
 COMMENT ON COLUMN profiles.status.counted_since IS 'Time from which on events of a source that is not captured are counted in folded and left_out, if refresh(since => ...) has counted them; NULL: all are.';
 
 CREATE VIEW profiles.progress AS
