@@ -70,6 +70,7 @@ typedef struct DirectRun
 	DirectFold *direct;
 	MemoryContext context;		/* of the run */
 	EventRows	rows;
+	ProfileString *values[2];	/* of rows that are read as a whole, by attribute */
 	Subjects	subjects;		/* of this pass */
 	Size		memory;			/* that their states may take; 0: any */
 	uint32		scans;			/* beside the first of each pass */
@@ -133,11 +134,33 @@ static void
 put_single(DirectRun *run, Subject *subject)
 {
 	MemoryContext old = MemoryContextSwitchTo(run->rows.econtext->ecxt_per_tuple_memory);
-	ProfileContent content;
 
-	profile_fold_single(&run->rows.row, subject->first_at, &content);
-	put_profile(run, subject, profile_build(&content));
+	event_rows_read(&run->rows, run->values[0]);
+	put_profile(run, subject, profile_fold_single(run->direct->shape, run->values[0], subject->first_at));
 	MemoryContextSwitchTo(old);
+}
+
+/* Gives a subject of rows in memory, if its first and last one are all that matters. */
+static bool
+put_ends(DirectRun *run, Subject *subject)
+{
+	ProfileContent content;
+	MemoryContext old;
+	bool		done;
+
+	if (subject->first_at == subject->last_at || subject->u.shared[0] != 0 || subject->u.shared[1] != 0)
+		return false;
+	event_rows_fetch(&run->rows, subject->first);
+	event_rows_read(&run->rows, run->values[0]);
+	event_rows_fetch_too(&run->rows, subject->last);
+	event_rows_read(&run->rows, run->values[1]);
+	old = MemoryContextSwitchTo(run->rows.econtext->ecxt_per_tuple_memory);
+	done = profile_fold_ends(run->direct->shape, run->values[0], subject->first_at,
+							 run->values[1], subject->last_at, subject->events == 2, &content);
+	if (done)
+		put_profile(run, subject, profile_build(&content));
+	MemoryContextSwitchTo(old);
+	return done;
 }
 
 /* Gives the row at hand, which is held until it is due. */
@@ -293,7 +316,7 @@ find_winners(DirectRun *run)
 
 		/* all that fail are to be found */
 		if (run->direct->attributes_can_fail)
-			event_rows_read(&run->rows);
+			event_rows_read(&run->rows, run->values[0]);
 		row->key = profile_string(memcpy(keys + used, event.key.data, event.key.len), event.key.len);
 		row->hash = hash;
 		row->at = event.at;
@@ -488,6 +511,8 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 			put_single(run, subject);
 			continue;
 		}
+		if (put_ends(run, subject))
+			continue;
 		end = add_winners(run, order[i].subject, winners);
 		open_subject(run, subject, states);
 		for (Winner *winner = winners; winner < end; winner++)
@@ -646,6 +671,8 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 	if (fold->rows == NULL)
 		run.memory = (Size) maintenance_work_mem * 1024 / 2;
 	subjects_init(&run.subjects, run.context, run.memory);
+	for (int i = 0; i < 2; i++)
+		run.values[i] = palloc(direct->shape->nattributes * sizeof(ProfileString) + 1);
 
 	while (done && event_rows_next_chunk(&run.rows))
 		done = fold_chunk(&run);

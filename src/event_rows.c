@@ -206,23 +206,30 @@ evaluate(EventRows *rows, Evaluator *evaluator, bool *isnull)
 	return ExecEvalExpr(evaluator->state, rows->econtext, isnull);
 }
 
+/* A text's bytes; it is copied only if it is compressed or out of line. */
+static inline ProfileString
+text_of(Datum value)
+{
+	struct varlena *text = (struct varlena *) DatumGetPointer(value);
+
+	if (VARATT_IS_COMPRESSED(text) || VARATT_IS_EXTERNAL(text))
+		text = pg_detoast_datum_packed(text);
+	return profile_string(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+}
+
 /* The same for an expression of type text; data = NULL is NULL. */
 static inline ProfileString
 evaluate_text(EventRows *rows, Evaluator *evaluator)
 {
 	ProfileString result;
 	Datum		value;
-	struct varlena *text;
 	bool		isnull;
 
 	if (evaluator->prepared->text != NULL &&
 		profiles_read_text(evaluator->prepared->text, &rows->text_row, &result))
 		return result;
 	value = evaluate(rows, evaluator, &isnull);
-	if (isnull)
-		return profile_string(NULL, 0);
-	text = PG_DETOAST_DATUM_PACKED(value);
-	return profile_string(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+	return isnull ? profile_string(NULL, 0) : text_of(value);
 }
 
 /* The same for a condition; NULL is false. */
@@ -382,6 +389,8 @@ event_rows_open(EventRows *rows, ProfilesFold *fold, DirectFold *direct, Timesta
 	rows->attributes = new_evaluators(direct->attributes, direct->shape->nattributes);
 	profile_fold_init_row(&rows->row, direct->shape, read_attribute, rows);
 	rows->row.longest = profile_longest_value(direct->shape->nattributes);
+	for (int i = 0; i < direct->shape->nattributes; i++)
+		rows->columns = Max(rows->columns, rows->attributes[i].column);
 }
 
 void
@@ -514,6 +523,13 @@ void
 event_rows_fetch(EventRows *rows, RowPlace place)
 {
 	ResetExprContext(rows->econtext);
+	event_rows_fetch_too(rows, place);
+}
+
+/* The same; what was read of the row before lasts, if it is a statement's. */
+void
+event_rows_fetch_too(EventRows *rows, RowPlace place)
+{
 	if (rows->fold->rows != NULL)
 	{
 		ExecStoreMinimalTuple((MinimalTuple) (uintptr_t) place, rows->row_slot, false);
@@ -579,13 +595,25 @@ event_rows_counts(EventRows *rows, Event *event)
 	return reason == NULL && !event->held;
 }
 
-/* Reads all attributes of the row at hand, so that what fails is found. */
+/* Reads all attributes of the row at hand; they last as long as it. */
 void
-event_rows_read(EventRows *rows)
+event_rows_read(EventRows *rows, ProfileString *values)
 {
 	MemoryContext old = MemoryContextSwitchTo(rows->econtext->ecxt_per_tuple_memory);
+	TupleTableSlot *slot = rows->text_row.slot;
 
+	slot_getsomeattrs(slot, rows->columns);
 	for (int i = 0; i < rows->direct->shape->nattributes; i++)
-		(void) read_attribute(&rows->row, i);
+	{
+		AttrNumber	column = rows->attributes[i].column;
+
+		if (column == 0 || rows->direct->forms[i].way != PROFILE_TEXT_AS_IS)
+			values[i] = read_attribute(&rows->row, i);
+		else if (slot->tts_isnull[column - 1])
+			values[i] = profile_string(NULL, 0);
+		else
+			values[i] = text_of(slot->tts_values[column - 1]);
+		values[i] = profile_fold_value(&rows->row, values[i]);
+	}
 	MemoryContextSwitchTo(old);
 }

@@ -77,6 +77,7 @@ typedef struct EventRows
 	Evaluator  *filters;
 	Evaluator  *attributes;
 	FoldRow		row;			/* the row at hand, to be folded */
+	AttrNumber	columns;		/* as many of them are asked for */
 } EventRows;
 
 /* The row at hand as an event of a subject. */
@@ -116,7 +117,8 @@ extern bool event_rows_next_chunk(EventRows *rows);
 extern void event_rows_rewind(EventRows *rows);
 extern bool event_rows_next(EventRows *rows);
 extern void event_rows_fetch(EventRows *rows, RowPlace place);
+extern void event_rows_fetch_too(EventRows *rows, RowPlace place);
 extern bool event_rows_counts(EventRows *rows, Event *event);
-extern void event_rows_read(EventRows *rows);
+extern void event_rows_read(EventRows *rows, ProfileString *values);
 
 #endif							/* PROFILES_EVENT_ROWS_H */

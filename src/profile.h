@@ -101,6 +101,18 @@ typedef struct ProfileContent
 	ProfileGroup *groups;		/* in byte order of their names */
 } ProfileContent;
 
+/*
+ * What profiles of one event have in common if these know the same attributes, and
+ * no two of them have the same value: all but the times and the strings.
+ */
+typedef struct ProfileLayout
+{
+	uint64		known;			/* the attributes; whoever keeps layouts says how */
+	uint32		nstrings;
+	uint32		size;			/* of groups; 0: there is none yet */
+	unsigned char *groups;
+} ProfileLayout;
+
 typedef enum ProfileEnd
 {
 	PROFILE_FIRST,
@@ -137,12 +149,17 @@ extern void profile_name_error(const char *name) pg_attribute_noreturn();
 extern int	profile_group_prefix(ProfileString name);
 extern int	profile_group_cmp(ProfileString a, ProfileString b);
 extern bool profile_is_session(ProfileString name);
+extern ProfileString profile_shared_name(ProfileString name);
 extern int	profile_evidence_cmp(ProfileEnd end, int nmembers,
 								 const ProfileEvidence *a,
 								 const ProfileEvidence *b);
 extern void profile_merge(const ProfileContent *a, const ProfileContent *b,
 						  ProfileContent *result);
 extern struct varlena *profile_build(const ProfileContent *content);
+extern void profile_take_layout(ProfileLayout *layout, MemoryContext context, uint64 known,
+								uint32 nstrings, const struct varlena *profile);
+extern struct varlena *profile_build_alike(const ProfileLayout *layout, TimestampTz at,
+										   const ProfileString *strings);
 extern const char *profile_decode(const struct varlena *value,
 								  ProfileContent *content);
 extern const char *profile_decode_times(const struct varlena *value,

@@ -351,29 +351,24 @@ hex_value(char c)
 static bool
 pack_uuid(ProfileString s, unsigned char *packed)
 {
-	int			n = 0;
+	static const uint8 starts[PROFILE_UUID_BYTES] = {
+		0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34
+	};
+	int			all = 0;
 
-	if (s.len != PROFILE_UUID_TEXT)
+	if (s.len != PROFILE_UUID_TEXT ||
+		s.data[8] != '-' || s.data[13] != '-' || s.data[18] != '-' || s.data[23] != '-')
 		return false;
-	for (int i = 0; i < PROFILE_UUID_TEXT;)
+	for (int n = 0; n < PROFILE_UUID_BYTES; n++)
 	{
-		int			hi;
-		int			lo;
+		int			hi = hex_value(s.data[starts[n]]);
+		int			lo = hex_value(s.data[starts[n] + 1]);
 
-		if (i == 8 || i == 13 || i == 18 || i == 23)
-		{
-			if (s.data[i++] != '-')
-				return false;
-			continue;
-		}
-		hi = hex_value(s.data[i]);
-		lo = hex_value(s.data[i + 1]);
-		if (hi < 0 || lo < 0)
-			return false;
-		packed[n++] = (unsigned char) (hi << 4 | lo);
-		i += 2;
+		all |= hi | lo;
+		packed[n] = (unsigned char) (hi << 4 | lo);
 	}
-	return true;
+	/* one that is no digit is negative */
+	return all >= 0;
 }
 
 static void
@@ -400,7 +395,7 @@ name_place(ProfileString name)
 }
 
 /* 1-based code of a well-known name, 0 for any other. */
-static int
+static inline int
 name_code(ProfileString name)
 {
 	static uint8 places[NAME_PLACES];	/* open addressing; 0 is free */
@@ -418,10 +413,22 @@ name_code(ProfileString name)
 	}
 	for (place = name_place(name); places[place] != 0; place = (place + 1) % NAME_PLACES)
 	{
-		if (profile_string_eq(well_known[places[place] - 1], name))
+		const ProfileString *known = &well_known[places[place] - 1];
+
+		/* mostly it is that very string */
+		if (known->data == name.data || profile_string_eq(*known, name))
 			return places[place];
 	}
 	return 0;
+}
+
+/* The well-known name of these bytes, which lasts and is told fastest, or this one. */
+ProfileString
+profile_shared_name(ProfileString name)
+{
+	int			code = name_code(name);
+
+	return code > 0 ? well_known[code - 1] : name;
 }
 
 /* Numbers the distinct strings of a profile in the order of first reference, and writes them. */
@@ -429,33 +436,102 @@ typedef struct StringTable
 {
 	ProfileString *strings;
 	uint32		nstrings;
-	uint32	   *slots;			/* open addressing; 0 is free, k is string k */
+	uint16	   *slots;			/* open addressing; 0 is free, k is string k */
 	uint32		mask;
 	unsigned char *end;			/* of what is written */
 } StringTable;
+
+static inline uint64
+load_word(const char *p)
+{
+	uint64		word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static inline uint32
+load_half(const char *p)
+{
+	uint32		half;
+
+	memcpy(&half, p, sizeof(half));
+	return half;
+}
+
+static inline uint64
+mix(uint64 hash, uint64 word)
+{
+	hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
+	return hash ^ hash >> 32;
+}
 
 /* A hash that is good enough for the few strings of one profile. */
 static inline uint32
 hash_of(ProfileString s)
 {
 	uint64		hash = s.len;
-	uint64		word = 0;
-	uint32		i = 0;
 
-	for (; i + sizeof(word) <= s.len; i += sizeof(word))
+	if (s.len >= 8)
 	{
-		memcpy(&word, s.data + i, sizeof(word));
-		hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
-		hash ^= hash >> 32;
+		for (uint32 i = 0; i + 8 < s.len; i += 8)
+			hash = mix(hash, load_word(s.data + i));
+		hash = mix(hash, load_word(s.data + s.len - 8));
 	}
-	for (word = 0; i < s.len; i++)
-		word = word << 8 | (unsigned char) s.data[i];
-	hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
-	return (uint32) (hash >> 32);
+	else if (s.len >= 4)
+		hash = mix(hash, load_half(s.data) | (uint64) load_half(s.data + s.len - 4) << 32);
+	else if (s.len > 0)
+		hash = mix(hash, (unsigned char) s.data[0] | (unsigned char) s.data[s.len / 2] << 8 |
+				   (unsigned char) s.data[s.len - 1] << 16);
+	/* a product's lower bits know nothing of the upper ones of what is multiplied */
+	return (uint32) (mix(hash, 0) >> 32);
+}
+
+/* memcpy without a call for what most strings are. */
+static inline void
+copy_bytes(unsigned char *to, const char *from, uint32 len)
+{
+	if (len > 16)
+		memcpy(to, from, len);
+	else if (len >= 8)
+	{
+		uint64		start = load_word(from);
+		uint64		end = load_word(from + len - 8);
+
+		memcpy(to, &start, 8);
+		memcpy(to + len - 8, &end, 8);
+	}
+	else if (len >= 4)
+	{
+		uint32		start = load_half(from);
+		uint32		end = load_half(from + len - 4);
+
+		memcpy(to, &start, 4);
+		memcpy(to + len - 4, &end, 4);
+	}
+	else
+	{
+		for (uint32 i = 0; i < len; i++)
+			to[i] = (unsigned char) from[i];
+	}
+}
+
+/* Writes a string as profile.h draws it; returns the end. */
+static inline unsigned char *
+put_string(unsigned char *p, ProfileString s)
+{
+	if (pack_uuid(s, p + 1))
+	{
+		*p = 1;
+		return p + 1 + PROFILE_UUID_BYTES;
+	}
+	p = put_varint(p, (uint64) s.len * 2);
+	copy_bytes(p, s.data, s.len);
+	return p + s.len;
 }
 
 /* The number of a string, of which an earlier reference, and its number, may help. */
-static uint32
+static inline uint32
 string_number(StringTable *table, ProfileString s, ProfileString earlier, uint32 number)
 {
 	uint32		slot;
@@ -474,30 +550,12 @@ string_number(StringTable *table, ProfileString s, ProfileString earlier, uint32
 	}
 	table->strings[table->nstrings++] = s;
 	table->slots[slot] = table->nstrings;
-	if (pack_uuid(s, table->end + 1))
-	{
-		*table->end = 1;
-		table->end += 1 + PROFILE_UUID_BYTES;
-	}
-	else
-	{
-		table->end = put_varint(table->end, (uint64) s.len * 2);
-		memcpy(table->end, s.data, s.len);
-		table->end += s.len;
-	}
+	table->end = put_string(table->end, s);
 	return table->nstrings;
 }
 
 #define MOST_VARINT		10		/* bytes */
-
-/* What string_number() can write. */
-static inline Size
-most_of_string(ProfileString s, ProfileString earlier)
-{
-	if (s.data == NULL || (s.data == earlier.data && s.len == earlier.len))
-		return 0;
-	return MOST_VARINT + 1 + PROFILE_UUID_BYTES + (Size) s.len;
-}
+#define MOST_STRING(s)	(MOST_VARINT + 1 + PROFILE_UUID_BYTES + (Size) (s).len) /* that put_string() writes */
 
 /* Bytes that the strings of a content can take, and all else, with the number of references. */
 static void
@@ -512,14 +570,15 @@ measure(const ProfileContent *content, Size *strings, Size *rest, uint32 *nrefs)
 		const ProfileGroup *group = &content->groups[g];
 
 		nattributes += group->nmembers;
-		*strings += most_of_string(group->first.session, sessions[PROFILE_FIRST]) +
-			most_of_string(group->last.session, sessions[PROFILE_LAST]);
+		if (group->first.session.data != sessions[PROFILE_FIRST].data)
+			*strings += MOST_STRING(group->first.session);
+		if (group->last.session.data != sessions[PROFILE_LAST].data)
+			*strings += MOST_STRING(group->last.session);
 		sessions[PROFILE_FIRST] = group->first.session;
 		sessions[PROFILE_LAST] = group->last.session;
 		for (int m = 0; m < group->nmembers; m++)
 		{
-			*strings += most_of_string(group->first.values[m], profile_string(NULL, 0)) +
-				most_of_string(group->last.values[m], group->first.values[m]);
+			*strings += MOST_STRING(group->first.values[m]) + MOST_STRING(group->last.values[m]);
 			*rest += 2 + group->names[m].len;
 		}
 	}
@@ -530,6 +589,20 @@ measure(const ProfileContent *content, Size *strings, Size *rest, uint32 *nrefs)
 						PROFILE_MAX_ATTRIBUTES)));
 	*nrefs = 2 * (content->ngroups + nattributes);
 	*rest += (1 + 3 * (Size) content->ngroups + *nrefs) * MOST_VARINT;
+}
+
+/* The fixed part, and the number of strings. */
+static inline unsigned char *
+put_header(unsigned char *p, TimestampTz first_seen, TimestampTz last_seen, uint32 nstrings)
+{
+	uint64		bits = (uint64) first_seen ^ (UINT64CONST(1) << 63);
+
+	*p++ = PROFILE_VERSION;
+	*p++ = 0;
+	for (int shift = 56; shift >= 0; shift -= 8)
+		*p++ = (unsigned char) (bits >> shift);
+	p = put_varint(p, (uint64) last_seen - (uint64) first_seen);
+	return put_varint(p, nstrings);
 }
 
 /*
@@ -547,7 +620,7 @@ profile_build(const ProfileContent *content)
 	union
 	{
 		ProfileString aligned;
-		unsigned char bytes[8192];
+		unsigned char bytes[16384];
 	}			small;
 	unsigned char *work = small.bytes;
 	StringTable table = {0};
@@ -563,16 +636,15 @@ profile_build(const ProfileContent *content)
 	uint32		session_refs[2] = {0, 0};
 	Size		sizes[3];
 	struct varlena *result;
-	uint64		bits;
 
 	measure(content, &most_strings, &most_groups, &nrefs);
 	table.mask = pg_nextpower2_32(2 * nrefs + 8) - 1;
-	most = nrefs * sizeof(ProfileString) + (table.mask + 1) * sizeof(uint32) + most_strings + most_groups;
+	most = nrefs * sizeof(ProfileString) + (table.mask + 1) * sizeof(uint16) + most_strings + most_groups;
 	if (most > sizeof(small))
 		work = palloc_extended(most, MCXT_ALLOC_HUGE);
 	table.strings = (ProfileString *) work;
-	table.slots = (uint32 *) (table.strings + nrefs);
-	memset(table.slots, 0, (table.mask + 1) * sizeof(uint32));
+	table.slots = (uint16 *) (table.strings + nrefs);
+	memset(table.slots, 0, (table.mask + 1) * sizeof(uint16));
 	strings = table.end = (unsigned char *) (table.slots + table.mask + 1);
 	groups = p = strings + most_strings;
 
@@ -605,6 +677,13 @@ profile_build(const ProfileContent *content)
 			session_refs[end] = string_number(&table, e->session, sessions[end], session_refs[end]);
 			sessions[end] = e->session;
 			p = put_varint(p, session_refs[end]);
+			/* the event of both ends is often one */
+			if (end == PROFILE_LAST && e->values == group->first.values)
+			{
+				for (int m = 0; m < group->nmembers; m++)
+					p = put_varint(p, first_refs[m]);
+				continue;
+			}
 			for (int m = 0; m < group->nmembers; m++)
 			{
 				uint32		ref = end == PROFILE_FIRST
@@ -620,15 +699,7 @@ profile_build(const ProfileContent *content)
 	sizes[2] = p - groups;
 	Assert(sizes[1] <= most_strings && sizes[2] <= most_groups);
 
-	p = header;
-	*p++ = PROFILE_VERSION;
-	*p++ = 0;
-	bits = (uint64) content->first_seen ^ (UINT64CONST(1) << 63);
-	for (int shift = 56; shift >= 0; shift -= 8)
-		*p++ = (unsigned char) (bits >> shift);
-	p = put_varint(p, (uint64) content->last_seen - (uint64) content->first_seen);
-	p = put_varint(p, table.nstrings);
-	sizes[0] = p - header;
+	sizes[0] = put_header(header, content->first_seen, content->last_seen, table.nstrings) - header;
 
 	if (sizes[0] + sizes[1] + sizes[2] > PROFILE_MAX_SIZE)
 		ereport(ERROR,
@@ -753,6 +824,76 @@ profile_decode_times(const struct varlena *value, ProfileContent *content)
 
 	return read_header(&r, value, content);
 }
+
+/* ---------- profiles of one event ---------- */
+
+/*
+ * Takes the layout of a profile of one event that knows so many attributes; there
+ * is none if two of them have the same value.  Its bytes are the context's.
+ */
+void
+profile_take_layout(ProfileLayout *layout, MemoryContext context, uint64 known,
+					uint32 nstrings, const struct varlena *profile)
+{
+	Reader		r;
+	ProfileContent content;
+
+	layout->size = 0;
+	if (read_header(&r, profile, &content) != NULL || get_varint(&r) != nstrings)
+		return;
+	for (uint32 i = 0; i < nstrings; i++)
+	{
+		uint64		len = get_varint(&r);
+
+		r.p += len & 1 ? PROFILE_UUID_BYTES : len / 2;
+	}
+	if (layout->groups != NULL)
+		pfree(layout->groups);
+	layout->groups = NULL;
+	layout->groups = MemoryContextAlloc(context, bytes_left(&r));
+	memcpy(layout->groups, r.p, bytes_left(&r));
+	layout->known = known;
+	layout->nstrings = nstrings;
+	layout->size = bytes_left(&r);
+}
+
+#define MOST_ALIKE		65536	/* bytes of strings; beyond there are limits to be checked */
+#define SEEN_BITS		2048
+
+/*
+ * The profile of an event of this layout: what profile_build() makes of its content.
+ * The strings are in the order of reference, the session first.  NULL if two may be
+ * the same, or they are long.
+ */
+struct varlena *
+profile_build_alike(const ProfileLayout *layout, TimestampTz at, const ProfileString *strings)
+{
+	uint64		seen[SEEN_BITS / 64] = {0};
+	uint64		most = PROFILE_HEADER + (2 + layout->nstrings) * MOST_VARINT + layout->size;
+	struct varlena *result;
+	unsigned char *p;
+
+	for (uint32 i = 0; i < layout->nstrings; i++)
+	{
+		uint32		hash = hash_of(strings[i]) % SEEN_BITS;
+
+		if (seen[hash / 64] & UINT64CONST(1) << hash % 64)
+			return NULL;
+		seen[hash / 64] |= UINT64CONST(1) << hash % 64;
+		most += strings[i].len;
+	}
+	if (most > MOST_ALIKE)
+		return NULL;
+	result = palloc(VARHDRSZ + most);
+	p = put_header((unsigned char *) VARDATA(result), at, at, layout->nstrings);
+	for (uint32 i = 0; i < layout->nstrings; i++)
+		p = put_string(p, strings[i]);
+	memcpy(p, layout->groups, layout->size);
+	SET_VARSIZE(result, p + layout->size - (unsigned char *) result);
+	return result;
+}
+
+/* ---------- bytes: all of them ---------- */
 
 /*
  * Reads the bytes of a profile.  Returns NULL, or what is wrong with them.

@@ -19,6 +19,9 @@
 #include "profile_fold.h"
 #include "utils/memutils.h"
 
+#define LAYOUTS			8		/* that a shape keeps; a power of two */
+#define MOST_LAID_OUT	64		/* attributes that a layout can know */
+
 #define WINS_FIRST		0x01
 #define WINS_LAST		0x02
 
@@ -58,6 +61,7 @@ profile_fold_shape(const ProfileString *names, int n)
 	shape->session = -1;
 	shape->names = palloc(n * sizeof(ProfileString) + 1);
 	shape->by_pair = palloc(n * sizeof(ProfileString) + 1);
+	shape->layouts = palloc0(LAYOUTS * sizeof(ProfileLayout));
 	shape->pairs = palloc(n * sizeof(int) + 1);
 	shape->starts = palloc((n + 1) * sizeof(int));
 	for (int i = 0; i < n; i++)
@@ -66,7 +70,7 @@ profile_fold_shape(const ProfileString *names, int n)
 
 		if (!profile_name_is_valid(copy, names[i].len))
 			profile_name_error(copy);
-		shape->by_pair[i] = profile_string(copy, names[i].len);
+		shape->by_pair[i] = profile_shared_name(profile_string(copy, names[i].len));
 		shape->pairs[i] = i;
 	}
 	qsort_arg(shape->pairs, n, sizeof(int), compare_names, shape->by_pair);
@@ -125,12 +129,7 @@ row_value(FoldRow *row, int attribute)
 {
 	if (!row->was_read[attribute])
 	{
-		ProfileString value = row->reader(row, attribute);
-
-		/* of characters that are whole */
-		if (unlikely(value.len > row->longest))
-			value.len = pg_mbcliplen(value.data, value.len, row->longest);
-		row->values[attribute] = value;
+		row->values[attribute] = profile_fold_value(row, row->reader(row, attribute));
 		row->was_read[attribute] = true;
 	}
 	return row->values[attribute];
@@ -512,16 +511,13 @@ profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at)
 
 /* ---------- content ---------- */
 
-/* One event as the content of a profile; its values are those of the row. */
-void
-profile_fold_single(FoldRow *row, TimestampTz at, ProfileContent *content)
+/* One event as the content of a profile; its strings are the values. */
+static void
+single_content(const FoldShape *shape, ProfileString *values, TimestampTz at, ProfileContent *content)
 {
-	const FoldShape *shape = row->shape;
 	ProfileString *names = palloc(2 * shape->nattributes * sizeof(ProfileString) + 1);
-	ProfileString *values = names + shape->nattributes;
+	ProfileString *known = names + shape->nattributes;
 
-	begin_row(row);
-	read_all(row);
 	content->first_seen = content->last_seen = at;
 	content->ngroups = 0;
 	content->groups = palloc(shape->ngroups * sizeof(ProfileGroup) + 1);
@@ -530,20 +526,127 @@ profile_fold_single(FoldRow *row, TimestampTz at, ProfileContent *content)
 		ProfileGroup *group = &content->groups[content->ngroups];
 
 		group->names = names;
-		group->first = evidence_of(shape, at, row->values, g);
-		group->first.values = values;
+		group->first = evidence_of(shape, at, values, g);
+		group->first.values = known;
 		for (int i = shape->starts[g]; i < shape->starts[g + 1]; i++)
 		{
-			if (row->values[i].data == NULL)
+			if (values[i].data == NULL)
 				continue;
 			*names++ = shape->names[i];
-			*values++ = row->values[i];
+			*known++ = values[i];
 		}
 		group->nmembers = names - group->names;
 		group->last = group->first;
 		if (group->nmembers > 0)
 			content->ngroups++;
 	}
+}
+
+/*
+ * The profile of one event.  Most events know the same attributes as others, whose
+ * layout the shape keeps.
+ */
+struct varlena *
+profile_fold_single(const FoldShape *shape, ProfileString *values, TimestampTz at)
+{
+	ProfileString strings[MOST_LAID_OUT];
+	uint64		known = 0;
+	uint32		n = 0;
+	ProfileLayout *layout = NULL;
+	ProfileContent content;
+	struct varlena *result;
+
+	if (shape->nattributes <= MOST_LAID_OUT)
+	{
+		/* in the order in which profile_build() comes by them */
+		if (shape->session >= 0 && values[shape->session].data != NULL)
+			strings[n++] = values[shape->session];
+		for (int i = 0; i < shape->nattributes; i++)
+		{
+			if (values[i].data == NULL)
+				continue;
+			known |= UINT64CONST(1) << i;
+			if (i != shape->session)
+				strings[n++] = values[i];
+		}
+		layout = &shape->layouts[known * UINT64CONST(0x9E3779B97F4A7C15) >> 32 & (LAYOUTS - 1)];
+		if (layout->size > 0 && layout->known == known)
+		{
+			result = profile_build_alike(layout, at, strings);
+			if (result != NULL)
+				return result;
+			/* which this one has not */
+			layout = NULL;
+		}
+	}
+	single_content(shape, values, at, &content);
+	result = profile_build(&content);
+	if (layout != NULL)
+		profile_take_layout(layout, GetMemoryChunkContext(shape->layouts), known, n, result);
+	return result;
+}
+
+/*
+ * The content that a subject's first and last event make, if that does not depend on
+ * others, unless these are all it has; its strings are the values.
+ */
+bool
+profile_fold_ends(const FoldShape *shape, ProfileString *first, TimestampTz first_at,
+				  ProfileString *last, TimestampTz last_at, bool all,
+				  ProfileContent *content)
+{
+	ProfileString *names = palloc(3 * shape->nattributes * sizeof(ProfileString) + 1);
+	ProfileString *values[2] = {first, last};
+	TimestampTz at[2] = {first_at, last_at};
+
+	content->first_seen = first_at;
+	content->last_seen = last_at;
+	content->ngroups = 0;
+	content->groups = palloc(shape->ngroups * sizeof(ProfileGroup) + 1);
+	for (int g = 0; g < shape->ngroups; g++)
+	{
+		ProfileGroup *group = &content->groups[content->ngroups];
+		int			start = shape->starts[g];
+		int			n = shape->starts[g + 1] - start;
+		bool		known[2] = {false, false};
+		int			ends[2] = {0, 1};
+
+		for (int i = start; i < start + n; i++)
+		{
+			known[0] |= first[i].data != NULL;
+			known[1] |= last[i].data != NULL;
+		}
+		if (!known[0] || !known[1])
+		{
+			if (!all)
+				return false;
+			if (!known[0] && !known[1])
+				continue;
+			ends[0] = ends[1] = known[0] ? 0 : 1;
+		}
+		group->names = names;
+		group->first = evidence_of(shape, at[ends[0]], values[ends[0]], g);
+		group->last = evidence_of(shape, at[ends[1]], values[ends[1]], g);
+		group->nmembers = 0;
+		for (int i = 0; i < n; i++)
+		{
+			int			m = group->nmembers;
+			ProfileString first_value = group->first.values[i];
+			ProfileString last_value = group->last.values[i];
+
+			if (first_value.data == NULL && last_value.data == NULL)
+				continue;
+			names[m] = shape->names[start + i];
+			names[n + m] = first_value;
+			names[2 * n + m] = last_value;
+			group->nmembers++;
+		}
+		group->first.values = names + n;
+		group->last.values = names + 2 * n;
+		names += 3 * n;
+		content->ngroups++;
+	}
+	return true;
 }
 
 /* The content of a state; its strings are the state's. */
@@ -637,7 +740,9 @@ profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, 
 	ProfileContent before;
 	ProfileContent merged;
 
-	profile_fold_single(row, at, &event);
+	begin_row(row);
+	read_all(row);
+	single_content(row->shape, row->values, at, &event);
 	if (state == NULL)
 		return profile_fold_of(context, NULL, &event);
 	profile_fold_content(state, &before);

@@ -5,6 +5,7 @@
 #ifndef PROFILES_PROFILE_FOLD_H
 #define PROFILES_PROFILE_FOLD_H
 
+#include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 #include "profile.h"
 
@@ -18,6 +19,7 @@ typedef struct FoldShape
 	int		   *pairs;			/* which of the given names each one is */
 	int		   *starts;			/* first attribute of each group, and the end */
 	ProfileString *by_pair;		/* the names in the order given */
+	ProfileLayout *layouts;		/* of profiles of one event */
 } FoldShape;
 
 /*
@@ -56,6 +58,15 @@ typedef struct FoldState
 													 * 0: unknown */
 } FoldState;
 
+/* What counts of a value: whole characters. */
+static inline ProfileString
+profile_fold_value(FoldRow *row, ProfileString value)
+{
+	if (unlikely(value.len > row->longest))
+		value.len = pg_mbcliplen(value.data, value.len, row->longest);
+	return value;
+}
+
 /* Can an event of this time change nothing but the number of events? */
 static inline bool
 profile_fold_is_settled(const FoldState *state, TimestampTz at)
@@ -68,7 +79,10 @@ extern bool profile_fold_same_names(const FoldShape *shape, const ProfileString 
 extern void profile_fold_init_row(FoldRow *row, const FoldShape *shape, FoldReader reader, void *source);
 extern FoldState *profile_fold_new(MemoryContext context, const FoldShape *shape, TimestampTz at);
 extern FoldState *profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at);
-extern void profile_fold_single(FoldRow *row, TimestampTz at, ProfileContent *content);
+extern struct varlena *profile_fold_single(const FoldShape *shape, ProfileString *values, TimestampTz at);
+extern bool profile_fold_ends(const FoldShape *shape, ProfileString *first, TimestampTz first_at,
+							  ProfileString *last, TimestampTz last_at, bool all,
+							  ProfileContent *content);
 extern FoldState *profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, TimestampTz at);
 extern FoldState *profile_fold_of(MemoryContext context, FoldState *old, const ProfileContent *content);
 extern void profile_fold_content(const FoldState *state, ProfileContent *content);

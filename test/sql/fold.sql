@@ -221,6 +221,64 @@ SELECT key FROM profiles.verify('user') WHERE key LIKE 'zoned %';
 RESET timezone_abbreviations;
 RESET array_nulls;
 
+-- subjects with few events, which are read as a whole: what they know changes from event to event, values of
+-- different attributes are the same or not, UUIDs, empty, of any length; some attributes are text by a cast, or out of line
+CREATE TABLE folds.few AS
+SELECT timestamptz '2024-01-01' + CASE WHEN n % 10 > 0 THEN n * 7919 % 300 ELSE 7 END * interval '1 hour' AS ts, 'few ' || n % 1700 AS usr_id,
+       CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN 'same' ELSE md5((n % 90)::text)::uuid::text END AS session_id,
+       CASE WHEN n % 3 > 0 THEN 'name' || n % 8 END AS usr_name, CASE WHEN n % 4 > 0 THEN repeat('e', n % 40) END AS usr_email,
+       CASE n % 7 WHEN 0 THEN NULL WHEN 1 THEN 'same' WHEN 2 THEN 'name' || n % 8 ELSE left('Atlantis on Sea', n % 16) END AS city,
+       CASE n % 6 WHEN 0 THEN NULL WHEN 1 THEN 'same' ELSE left('Atlantis on Sea', n % 9) END AS country,
+       CASE WHEN n % 2 = 0 THEN n % 3 END AS points, CASE WHEN n % 3 = 0 THEN (n % 3)::numeric END AS score,
+       CASE WHEN n % 11 = 0 THEN upper(md5(n::text)::uuid::text) WHEN n % 11 = 1 THEN replace(md5(n::text)::uuid::text, '-', '_') WHEN n % 11 = 2 THEN overlay(md5(n::text)::uuid::text PLACING 'g' FROM 1 + n % 36) END AS token,
+       CASE WHEN n % 50 = 0 THEN (SELECT string_agg(md5((n + i)::text), '') FROM generate_series(1, 100 * (n % 60)) i) WHEN n % 50 = 1 THEN repeat('long ', 50000) END AS note
+FROM generate_series(1, 3000) n;
+CREATE FUNCTION folds.pending_differences(source int) RETURNS TABLE (differences bigint, pending bigint, events numeric) LANGUAGE sql AS $$
+    WITH pending AS MATERIALIZED (
+        SELECT key, left_out, profile, events FROM profiles.user_pending WHERE source_id = source
+    ), queried AS MATERIALIZED (
+        SELECT key, left_out, profile, events FROM profiles._fold(('profiles.source_' || source)::regclass, 'user', by_query => true)
+    )
+    SELECT (SELECT count(*) FROM ((TABLE pending EXCEPT ALL TABLE queried) UNION ALL (TABLE queried EXCEPT ALL TABLE pending)) d), count(*), sum(p.events) FROM pending p
+$$;
+CREATE TABLE folds.some (LIKE folds.few);
+SELECT profiles.add_source('folds.some', mapping => '{"points": "points", "score": "score", "token": "token", "note": "note"}');
+INSERT INTO folds.some TABLE folds.few;
+SELECT * FROM folds.pending_differences(12);
+-- the same in one statement each, and in a table whose columns stand elsewhere
+DELETE FROM profiles.user_pending;
+TRUNCATE folds.some;
+DELETE FROM profiles.due;
+CREATE TABLE folds.others (note text, gone int, token text, score numeric, points int, country text, city text, usr_email text, usr_name text, session_id text, usr_id text, ts timestamptz);
+ALTER TABLE folds.others DROP COLUMN gone;
+ALTER TABLE folds.others INHERIT folds.some;
+SELECT count(*) FROM profiles._install_triggers('profiles.source_12', 12, 'deferred', 'recompute', 'folds.others');
+DO $$
+DECLARE e folds.few;
+BEGIN
+    FOR e IN SELECT DISTINCT ON (usr_id) * FROM folds.few ORDER BY usr_id, ts LOOP
+        INSERT INTO folds.some SELECT e.*;
+    END LOOP;
+END
+$$;
+SELECT * FROM folds.pending_differences(12);
+DELETE FROM profiles.user_pending;
+DELETE FROM folds.some;
+DELETE FROM profiles.user_pending;
+INSERT INTO folds.others (ts, usr_id, session_id, usr_name, usr_email, city, country, points, score, token, note) TABLE folds.few;
+SELECT * FROM folds.pending_differences(12);
+
+-- more attributes than fit into 64 bits
+SELECT format('CREATE TABLE folds.wide AS SELECT timestamptz ''2024-01-01'' + n * interval ''1 s'' AS ts, ''w'' || n AS usr_id, %s FROM generate_series(1, 30) n',
+              string_agg(format('CASE WHEN n %% %s > 0 THEN (n * %s %% 13)::text END AS a%s', 2 + i % 5, i, i), ', ' ORDER BY i)) AS made,
+       jsonb_object_agg('a' || i, 'a' || i) AS mapping
+FROM generate_series(1, 70) i \gset wide_
+:wide_made;
+CREATE TABLE folds.wider (LIKE folds.wide);
+SELECT profiles.add_source('folds.wider', mapping => :'wide_mapping');
+INSERT INTO folds.wider TABLE folds.wide;
+SELECT * FROM folds.pending_differences(13);
+
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
 DROP SCHEMA folds CASCADE;
 REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
