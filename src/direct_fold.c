@@ -24,7 +24,6 @@
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "profile.h"
 #include "profile_fold.h"
 #include "subjects.h"
@@ -37,7 +36,6 @@
 #define PREFETCH_AHEAD		4		/* rows or states */
 #define PREFETCH_BYTES		384		/* of each */
 #define MOST_SCANS			4		/* a query takes as long as about five */
-#define MIN_SUBJECTS		16		/* places of the smallest table of subjects */
 #define STATE_SIZE			1024	/* a guess at what a subject's state takes */
 
 /* A row on its way to its subject; its key's bytes are in the batch's buffer. */
@@ -53,7 +51,7 @@ typedef struct Winner
 {
 	RowPlace	place;
 	TimestampTz at;
-	uint32		subject;		/* its place in the table of subjects */
+	uint32		subject;		/* which of the subjects */
 } Winner;
 
 /* Rows left out for one reason. */
@@ -275,25 +273,26 @@ static void
 note_batch(DirectRun *run, ScannedRow *rows, int n)
 {
 	Subjects   *subjects = &run->subjects;
-	uint32		mask;
 
 	subjects_make_room(subjects, n);
-	mask = subjects->nplaces - 1;
 	for (int i = 0; i < n; i++)
-		__builtin_prefetch(&subjects->places[rows[i].hash & mask]);
+		subjects_ask_place(subjects, rows[i].hash);
 	for (int i = 0; i < n; i++)
-		__builtin_prefetch(subjects->places[rows[i].hash & mask].key);
+		subjects_ask_subject(subjects, rows[i].hash);
+	for (int i = 0; i < n; i++)
+		subjects_ask_key(subjects, rows[i].hash);
 	for (int i = 0; i < n; i++)
 	{
 		ScannedRow *row = &rows[i];
+		SubjectPlace *place;
 		Subject    *subject;
 
 		/* the pass may have become one about fewer */
 		if (row->hash >= subjects->hash_to)
 			continue;
-		subject = subjects_find(subjects, row->hash, row->key);
-		if (subject->key == NULL)
-			subjects_add(subjects, subject, row->hash, row->key, row->at);
+		place = subjects_find(subjects, row->hash, row->key);
+		subject = place->number > 0 ? &subjects->subjects[place->number - 1]
+			: subjects_add(subjects, place, row->hash, row->key, row->at);
 		subjects_note(subjects, subject, row->at, row->place);
 	}
 }
@@ -384,10 +383,10 @@ offer_all(DirectRun *run)
 	event_rows_rewind(&run->rows);
 	while (next_event(run, &event, &hash))
 	{
-		Subject    *subject = subjects_find(&run->subjects, hash, event.key);
+		uint32		number = subjects_find(&run->subjects, hash, event.key)->number;
 
-		if (subject->is_open)
-			offer_row(run, subject, event.at);
+		if (number > 0 && run->subjects.subjects[number - 1].is_open)
+			offer_row(run, &run->subjects.subjects[number - 1], event.at);
 	}
 }
 
@@ -403,7 +402,7 @@ prefetch(const void *start)
 static Winner *
 add_winners(DirectRun *run, uint32 number, Winner *winner)
 {
-	Subject    *subject = &run->subjects.places[number];
+	Subject    *subject = &run->subjects.subjects[number];
 
 	for (int end = 0; end < 2; end++)
 	{
@@ -428,23 +427,21 @@ add_winners(DirectRun *run, uint32 number, Winner *winner)
 }
 
 /*
- * Gives the subjects at places [from, to) that the rows of their first and last
- * times decide; the others stay open.  Rows are read in the order in which they
- * are stored.  Returns whether there are others.
+ * Gives the subjects [from, to) that the rows of their first and last times decide;
+ * the others stay open.  Rows are read in the order in which they are stored.
+ * Returns whether there are others.
  */
 static bool
-give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to, uint32 nsubjects)
+give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to)
 {
-	Winner	   *winners = MemoryContextAllocHuge(states, (2 * (Size) nsubjects + run->subjects.nshared) * sizeof(Winner) + 1);
+	Winner	   *winners = MemoryContextAllocHuge(states, (2 * (Size) (to - from) + run->subjects.nshared) * sizeof(Winner) + 1);
 	Winner	   *end = winners;
 	bool		others = false;
 
 	for (uint32 i = from; i < to; i++)
 	{
-		if (run->subjects.places[i].key == NULL)
-			continue;
 		end = add_winners(run, i, end);
-		open_subject(run, &run->subjects.places[i], states);
+		open_subject(run, &run->subjects.subjects[i], states);
 	}
 	sort_winners(winners, end - winners);
 	for (Winner *winner = winners; winner < end; winner++)
@@ -453,18 +450,16 @@ give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to, uint
 		/* rows come in their order, subjects in any */
 		if (end - winner > 2 * PREFETCH_AHEAD)
 		{
-			__builtin_prefetch(&run->subjects.places[winner[2 * PREFETCH_AHEAD].subject]);
-			prefetch(run->subjects.places[winner[PREFETCH_AHEAD].subject].u.state);
+			__builtin_prefetch(&run->subjects.subjects[winner[2 * PREFETCH_AHEAD].subject]);
+			prefetch(run->subjects.subjects[winner[PREFETCH_AHEAD].subject].u.state);
 		}
 		event_rows_fetch(&run->rows, winner->place);
-		offer_row(run, &run->subjects.places[winner->subject], winner->at);
+		offer_row(run, &run->subjects.subjects[winner->subject], winner->at);
 	}
 	for (uint32 i = from; i < to; i++)
 	{
-		Subject    *subject = &run->subjects.places[i];
+		Subject    *subject = &run->subjects.subjects[i];
 
-		if (subject->key == NULL)
-			continue;
 		if (is_complete(subject))
 			put_subject(run, subject);
 		else
@@ -475,36 +470,24 @@ give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to, uint
 }
 
 /*
- * The same for all subjects of rows in memory, one after the other in the order of
- * their first rows: what lies beside each other is read together.
+ * The same for all subjects of rows in memory, one after the other in the order in
+ * which they came: what lies beside each other is read together.
  */
 static bool
 give_complete_rows(DirectRun *run, MemoryContext states)
 {
-	Winner	   *order = MemoryContextAllocHuge(states, (Size) run->subjects.n * sizeof(Winner) + 1);
 	Winner	   *winners = MemoryContextAllocHuge(states, (2 + (Size) run->subjects.nshared) * sizeof(Winner));
-	uint32		n = 0;
+	uint32		n = run->subjects.n;
 	bool		others = false;
 
-	for (uint32 i = 0; i < run->subjects.nplaces; i++)
-	{
-		if (run->subjects.places[i].key == NULL)
-			continue;
-		order[n].place = run->subjects.places[i].first;
-		order[n++].subject = i;
-	}
-	sort_winners(order, n);
 	for (uint32 i = 0; i < n; i++)
 	{
-		Subject    *subject = &run->subjects.places[order[i].subject];
+		Subject    *subject = &run->subjects.subjects[i];
 		Winner	   *end;
 
 		CHECK_FOR_INTERRUPTS();
 		if (i + PREFETCH_AHEAD < n)
-		{
-			__builtin_prefetch(&run->subjects.places[order[i + PREFETCH_AHEAD].subject]);
-			prefetch((void *) (uintptr_t) order[i + PREFETCH_AHEAD].place);
-		}
+			prefetch((void *) (uintptr_t) run->subjects.subjects[i + PREFETCH_AHEAD].first);
 		if (subject->events == 1)
 		{
 			event_rows_fetch(&run->rows, subject->first);
@@ -513,7 +496,7 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 		}
 		if (put_ends(run, subject))
 			continue;
-		end = add_winners(run, order[i].subject, winners);
+		end = add_winners(run, i, winners);
 		open_subject(run, subject, states);
 		for (Winner *winner = winners; winner < end; winner++)
 		{
@@ -526,26 +509,23 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 			others = true;
 	}
 	pfree(winners);
-	pfree(order);
 	return others;
 }
 
-/* Gives the subjects at places [from, to) that have a state. */
+/* Gives the subjects [from, to) that have a state. */
 static void
 give_open(DirectRun *run, uint32 from, uint32 to)
 {
 	for (uint32 i = from; i < to; i++)
 	{
-		if (run->subjects.places[i].is_open)
-			put_subject(run, &run->subjects.places[i]);
+		if (run->subjects.subjects[i].is_open)
+			put_subject(run, &run->subjects.subjects[i]);
 	}
 }
 
-/*
- * Gives the subjects at places [from, to).  Returns whether that took a scan.
- */
+/* Gives the subjects [from, to).  Returns whether that took a scan. */
 static bool
-give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
+give_subjects(DirectRun *run, uint32 from, uint32 to)
 {
 	MemoryContext states = AllocSetContextCreate(run->context, "folded states",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -554,7 +534,7 @@ give_subjects(DirectRun *run, uint32 from, uint32 to, uint32 nsubjects)
 	if (run->fold->rows != NULL)
 		others = give_complete_rows(run, states);
 	else
-		others = give_complete(run, states, from, to, nsubjects);
+		others = give_complete(run, states, from, to);
 	if (others)
 	{
 		offer_all(run);
@@ -572,24 +552,15 @@ static bool
 give_pass(DirectRun *run)
 {
 	uint32		most = run->memory > 0 ? run->memory / STATE_SIZE + 1 : PG_UINT32_MAX;
-	uint32		left = run->subjects.n;
+	uint32		n = run->subjects.n;
 	uint32		from = 0;
-	uint32		n = 0;
 
-	for (uint32 i = 0; i < run->subjects.nplaces; i++)
+	for (; n - from > most; from += most)
 	{
-		if (run->subjects.places[i].key == NULL)
-			continue;
-		if (++n == most)
-		{
-			left -= n;
-			if (give_subjects(run, from, i + 1, n) && ++run->scans + left / most > MOST_SCANS)
-				return false;
-			from = i + 1;
-			n = 0;
-		}
+		if (give_subjects(run, from, from + most) && ++run->scans + (n - from - most) / most > MOST_SCANS)
+			return false;
 	}
-	(void) give_subjects(run, from, run->subjects.nplaces, n);
+	(void) give_subjects(run, from, n);
 	return true;
 }
 
@@ -597,15 +568,15 @@ give_pass(DirectRun *run)
 static bool
 fold_chunk(DirectRun *run)
 {
-	uint32		nplaces = run->fold->rows == NULL ? MIN_SUBJECTS
-		: pg_nextpower2_32(Min(event_rows_in_chunk(&run->rows), PG_INT16_MAX * 4) + MIN_SUBJECTS);
+	/* as many subjects as rows, where it is known how many these are */
+	uint64		n = run->fold->rows == NULL ? 0 : event_rows_in_chunk(&run->rows);
 
 	run->count_left_out = true;
 	for (uint64 from = 0; from < ALL_HASHES; from = run->subjects.hash_to)
 	{
 		bool		done;
 
-		subjects_begin(&run->subjects, from, nplaces);
+		subjects_begin(&run->subjects, from, n);
 		find_winners(run);
 		run->count_left_out = false;
 		done = give_pass(run);

@@ -8,8 +8,13 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
 #include "subjects.h"
 #include "utils/memutils.h"
+
+#define MIN_PLACES		16
+#define FIRST_KEYS		1024	/* bytes that are asked for together, */
+#define MOST_KEYS		65536	/* and at most */
 
 /* Tables to come are made in parent; memory: what one may take, 0: any. */
 void
@@ -28,20 +33,30 @@ new_table(Subjects *subjects, uint32 nplaces)
 {
 	subjects->context = AllocSetContextCreate(subjects->parent, "folded subjects",
 											  ALLOCSET_DEFAULT_SIZES);
-	subjects->places = MemoryContextAllocExtended(subjects->context, nplaces * sizeof(Subject),
+	subjects->places = MemoryContextAllocExtended(subjects->context, nplaces * sizeof(SubjectPlace),
 												  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	subjects->nplaces = nplaces;
+	subjects->most = nplaces / 4 * 3;
+	subjects->subjects = MemoryContextAllocHuge(subjects->context, subjects->most * sizeof(Subject));
 	subjects->n = 0;
+	subjects->keys_left = subjects->keys_size = 0;
 }
 
-/* Begins a pass over the hashes from this one on; nplaces is a power of two. */
+/* What a table of so many places takes, but for keys. */
+static Size
+table_size(uint64 nplaces)
+{
+	return nplaces * sizeof(SubjectPlace) + nplaces / 4 * 3 * sizeof(Subject);
+}
+
+/* Begins a pass over the hashes from this one on, of about n subjects. */
 void
-subjects_begin(Subjects *subjects, uint64 hash_from, uint32 nplaces)
+subjects_begin(Subjects *subjects, uint64 hash_from, uint64 n)
 {
 	subjects->hash_from = hash_from;
 	subjects->hash_to = ALL_HASHES;
 	subjects->nshared = 0;
-	new_table(subjects, nplaces);
+	new_table(subjects, pg_nextpower2_32(Max(Min(n, PG_INT16_MAX * 4), MIN_PLACES)));
 }
 
 void
@@ -58,23 +73,20 @@ static void
 move_subjects(Subjects *subjects, uint32 nplaces)
 {
 	MemoryContext old_context = subjects->context;
-	Subject    *old = subjects->places;
-	uint32		n = subjects->nplaces;
+	Subject    *old = subjects->subjects;
+	uint32		n = subjects->n;
 
 	new_table(subjects, nplaces);
 	for (uint32 i = 0; i < n; i++)
 	{
-		Subject    *place;
-		char	   *key;
+		ProfileString key = profile_string(old[i].key, old[i].key_len);
+		Subject    *moved;
 
-		if (old[i].key == NULL || old[i].hash >= subjects->hash_to)
+		if (old[i].hash >= subjects->hash_to)
 			continue;
-		place = subjects_find(subjects, old[i].hash, profile_string(old[i].key, old[i].key_len));
-		key = MemoryContextAlloc(subjects->context, old[i].key_len + 1);
-		memcpy(key, old[i].key, old[i].key_len);
-		*place = old[i];
-		place->key = key;
-		subjects->n++;
+		moved = subjects_add(subjects, subjects_find(subjects, old[i].hash, key), old[i].hash, key, 0);
+		old[i].key = moved->key;
+		*moved = old[i];
 	}
 	MemoryContextDelete(old_context);
 }
@@ -83,13 +95,13 @@ move_subjects(Subjects *subjects, uint32 nplaces)
 void
 subjects_make_room(Subjects *subjects, uint32 more)
 {
-	while (subjects->n + more > subjects->nplaces / 4 * 3)
+	while (subjects->n + more > subjects->most)
 	{
 		uint64		doubled = (uint64) subjects->nplaces * 2;
 		uint64		hashes = subjects->hash_to - subjects->hash_from;
 
 		if (doubled > PG_INT32_MAX ||
-			(subjects->memory > 0 && doubled * sizeof(Subject) > subjects->memory && hashes > 1))
+			(subjects->memory > 0 && table_size(doubled) > subjects->memory && hashes > 1))
 		{
 			subjects->hash_to = subjects->hash_from + hashes / 2;
 			doubled = subjects->nplaces;
@@ -98,18 +110,32 @@ subjects_make_room(Subjects *subjects, uint32 more)
 	}
 }
 
-/* Puts a new subject into its free place; its time is that of its first event. */
-void
-subjects_add(Subjects *subjects, Subject *place, uint32 hash, ProfileString key, TimestampTz at)
+/*
+ * Adds a subject, for which there is room, at its free place; its time is that of
+ * its first event.
+ */
+Subject *
+subjects_add(Subjects *subjects, SubjectPlace *place, uint32 hash, ProfileString key, TimestampTz at)
 {
-	char	   *copy = MemoryContextAlloc(subjects->context, key.len + 1);
+	Subject    *subject = &subjects->subjects[subjects->n++];
 
-	memcpy(copy, key.data, key.len);
-	place->key = copy;
-	place->key_len = key.len;
 	place->hash = hash;
-	place->first_at = place->last_at = at;
-	subjects->n++;
+	place->number = subjects->n;
+	if (key.len > subjects->keys_left)
+	{
+		subjects->keys_size = Max(Min(Max(subjects->keys_size * 2, FIRST_KEYS), MOST_KEYS), key.len);
+		subjects->keys = MemoryContextAlloc(subjects->context, subjects->keys_size);
+		subjects->keys_left = subjects->keys_size;
+	}
+	memcpy(subjects->keys, key.data, key.len);
+	memset(subject, 0, sizeof(Subject));
+	subject->key = subjects->keys;
+	subject->key_len = key.len;
+	subject->hash = hash;
+	subject->first_at = subject->last_at = at;
+	subjects->keys += key.len;
+	subjects->keys_left -= key.len;
+	return subject;
 }
 
 /*

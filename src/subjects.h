@@ -14,7 +14,7 @@
 
 typedef struct Subject
 {
-	const char *key;			/* NULL: the place is free */
+	const char *key;
 	union
 	{
 		FoldState  *state;		/* while its events are offered */
@@ -39,45 +39,89 @@ typedef struct SharedRow
 	uint32		next;			/* 0: none */
 } SharedRow;
 
-/* Those whose hashes are in [hash_from, hash_to): an open-addressed table. */
+typedef struct SubjectPlace
+{
+	uint32		hash;
+	uint32		number;			/* from 1; 0: the place is free */
+} SubjectPlace;
+
+/*
+ * Those whose hashes are in [hash_from, hash_to), in the order in which they came.
+ * The open-addressed table of their numbers is small enough for the processor's
+ * caches for longer than they are.
+ */
 typedef struct Subjects
 {
 	MemoryContext parent;		/* of the table's own, and of shared */
 	MemoryContext context;
-	Subject    *places;
+	SubjectPlace *places;
 	uint32		nplaces;		/* a power of two */
+	Subject    *subjects;
 	uint32		n;
+	uint32		most;			/* of them, for so many places */
+	char	   *keys;			/* room for the bytes of further keys */
+	Size		keys_left;
+	Size		keys_size;		/* of what was asked for last */
 	uint64		hash_from;
 	uint64		hash_to;
-	Size		memory;			/* that the places may take; 0: any */
+	Size		memory;			/* that subjects may take; 0: any */
 	SharedRow  *shared;
 	uint32		nshared;
 	uint32		shared_capacity;
 	uint32		most_shared;
 } Subjects;
 
-/* The subject of a key, or the free place where it belongs. */
-static inline Subject *
+/* The place of a key, or the free one where it belongs. */
+static inline SubjectPlace *
 subjects_find(Subjects *subjects, uint32 hash, ProfileString key)
 {
 	uint32		mask = subjects->nplaces - 1;
 
 	for (uint32 i = hash & mask;; i = (i + 1) & mask)
 	{
-		Subject    *subject = &subjects->places[i];
+		SubjectPlace *place = &subjects->places[i];
+		Subject    *subject;
 
-		if (subject->key == NULL ||
-			(subject->hash == hash && subject->key_len == key.len &&
-			 memcmp(subject->key, key.data, key.len) == 0))
-			return subject;
+		if (place->number == 0)
+			return place;
+		if (place->hash != hash)
+			continue;
+		subject = &subjects->subjects[place->number - 1];
+		if (subject->key_len == key.len && memcmp(subject->key, key.data, key.len) == 0)
+			return place;
 	}
 }
 
+/* Asks for a subject ahead of its look-up: its place, itself, its key. */
+static inline void
+subjects_ask_place(Subjects *subjects, uint32 hash)
+{
+	__builtin_prefetch(&subjects->places[hash & (subjects->nplaces - 1)]);
+}
+
+static inline void
+subjects_ask_subject(Subjects *subjects, uint32 hash)
+{
+	uint32		number = subjects->places[hash & (subjects->nplaces - 1)].number;
+
+	if (number > 0)
+		__builtin_prefetch(&subjects->subjects[number - 1]);
+}
+
+static inline void
+subjects_ask_key(Subjects *subjects, uint32 hash)
+{
+	uint32		number = subjects->places[hash & (subjects->nplaces - 1)].number;
+
+	if (number > 0)
+		__builtin_prefetch(subjects->subjects[number - 1].key);
+}
+
 extern void subjects_init(Subjects *subjects, MemoryContext parent, Size memory);
-extern void subjects_begin(Subjects *subjects, uint64 hash_from, uint32 nplaces);
+extern void subjects_begin(Subjects *subjects, uint64 hash_from, uint64 n);
 extern void subjects_end(Subjects *subjects);
 extern void subjects_make_room(Subjects *subjects, uint32 more);
-extern void subjects_add(Subjects *subjects, Subject *place, uint32 hash, ProfileString key, TimestampTz at);
+extern Subject *subjects_add(Subjects *subjects, SubjectPlace *place, uint32 hash, ProfileString key, TimestampTz at);
 extern void subjects_keep_shared(Subjects *subjects, uint32 *list, RowPlace place);
 
 /* Notes that a row of this time is at this place. */

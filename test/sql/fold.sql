@@ -224,7 +224,7 @@ RESET array_nulls;
 -- subjects with few events, which are read as a whole: what they know changes from event to event, values of
 -- different attributes are the same or not, UUIDs, empty, of any length; some attributes are text by a cast, or out of line
 CREATE TABLE folds.few AS
-SELECT timestamptz '2024-01-01' + CASE WHEN n % 10 > 0 THEN n * 7919 % 300 ELSE 7 END * interval '1 hour' AS ts, 'few ' || n % 1700 AS usr_id,
+SELECT timestamptz '2024-01-01' + CASE WHEN n % 10 > 0 THEN n * 7919 % 300 ELSE 7 END * interval '1 hour' AS ts, 'few ' || n % CASE WHEN n % 2 = 0 THEN 302 ELSE 1700 END AS usr_id,
        CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN 'same' ELSE md5((n % 90)::text)::uuid::text END AS session_id,
        CASE WHEN n % 3 > 0 THEN 'name' || n % 8 END AS usr_name, CASE WHEN n % 4 > 0 THEN repeat('e', n % 40) END AS usr_email,
        CASE n % 7 WHEN 0 THEN NULL WHEN 1 THEN 'same' WHEN 2 THEN 'name' || n % 8 ELSE left('Atlantis on Sea', n % 16) END AS city,
