@@ -25,13 +25,13 @@ seconds() {
     awk -v t="$best" 'BEGIN { printf "%.3f", t / 1000 }'
 }
 
-# Seconds that each of some statements takes, the best of five rounds. They run in
+# Seconds that each of some statements takes, the best of ten rounds. They run in
 # turn, each after a checkpoint, so that what is written to disk meanwhile is not one's
 # own bad luck. No writer merges what is pending, which is measured as refresh; a later
 # rebuild sees to what is dropped.
 in_turn() {
     local best=() i n t statement
-    for ((i = 0; i < 5; i++)); do
+    for ((i = 0; i < 10; i++)); do
         n=0
         for statement; do
             sql -c "TRUNCATE profiles.user_pending" -c CHECKPOINT

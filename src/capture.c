@@ -55,7 +55,7 @@ PG_FUNCTION_INFO_V1(profiles_remove_triggers);
 #define NEW_ROWS	"profiles_new_rows"
 
 #define PENDING_COLUMNS	7		/* source_id, those of a folded row, captured_at */
-#define PENDING_BATCH	100		/* rows written together */
+#define PENDING_BATCH	300		/* rows written together */
 
 /* What is written for a statement; the statements are below. */
 typedef enum Writing

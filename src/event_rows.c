@@ -29,6 +29,8 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#define ROWS_AHEAD	4
+
 /* An expression as it is evaluated. */
 struct Prepared
 {
@@ -483,6 +485,22 @@ take_row(EventRows *rows, TupleTableSlot *slot, TupleConversionMap *map)
 	rows->econtext->ecxt_scantuple = rows->text_row.slot;
 }
 
+/*
+ * Asks for the row that comes some rows after the one at hand, if they all lie as far
+ * from each other as this one and that before: a statement's were put into memory
+ * one after the other.
+ */
+static inline void
+ask_ahead(EventRows *rows)
+{
+	RowPlace	place = event_rows_place(rows);
+	RowPlace	ahead = place + ROWS_AHEAD * (place - rows->before);
+
+	__builtin_prefetch((void *) (uintptr_t) ahead);
+	__builtin_prefetch((void *) (uintptr_t) (ahead + 64));
+	rows->before = place;
+}
+
 /* Makes the next row the one at hand. */
 bool
 event_rows_next(EventRows *rows)
@@ -499,6 +517,7 @@ event_rows_next(EventRows *rows)
 		else if (!tuplestore_gettupleslot(rows->fold->rows, true, false, rows->row_slot))
 			return false;
 		take_row(rows, rows->row_slot, rows->row_map);
+		ask_ahead(rows);
 		return true;
 	}
 	for (; rows->part < rows->nparts; rows->part++)

@@ -66,6 +66,7 @@ typedef struct EventRows
 	uint64		chunk_size;
 	uint64		chunk_next;
 	MemoryContext chunk_context;
+	RowPlace	before;			/* of the row before */
 
 	TupleTableSlot *stored;		/* the row at hand, as it is stored */
 	TupleTableSlot *converted;	/* in the source's form, if that is another */
