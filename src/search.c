@@ -138,7 +138,8 @@ search_typos(Search *search, SearchQuery *query)
 {
 	if (!search_find_corrections(search, query))
 		return;
-	search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS, TIER_TYPOS, ALWAYS);
+	/* of words that exclude each other none may be wrong */
+	search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS, TIER_TYPOS, search->met_share < 1 ? IF_AFFORDABLE : ALWAYS);
 	if (search->nfound < search->max && query->nwords > 1)
 		search_run_tier(search, query, IN_TERMS | IN_LEAVES | IN_TYPOS | IN_ATTRIBUTES, TIER_TYPOS, IF_AFFORDABLE);
 }
@@ -152,6 +153,7 @@ search_alternative(Search *search, SearchQuery *query)
 	SearchQuery *apart = new_query(search);
 	SearchQuery *rest = new_query(search);
 
+	search->met_share = 1;
 	for (int i = 0; i < query->nwords; i++)
 	{
 		compound |= query->words[i].compound || query->words[i].address;

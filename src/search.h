@@ -203,6 +203,7 @@ typedef struct Search
 	candidates_hash *found;		/* of the alternative that is being searched */
 	int			nfound;			/* not rejected */
 	double		filter_share;	/* of all that pass the filter, about */
+	double		met_share;		/* of those expected to have the words, that were counted */
 } Search;
 
 /* What a search reads of a profile. */

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #define WALK_MOST			50000	/* profiles that a walk looks at */
+#define EXCLUDING			0.01	/* of those expected that words are met by which exclude each other */
 #define SCREEN_MOST			1000000	/* of which it looks at no more than the signatures of names */
 
 Datum
@@ -592,7 +593,7 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 			return;
 	}
 	plan_index(search, query, keys, where, NULL, &plan, &countable);
-	walk_rows = plan_walking_maybe(search, query, plan.people * share, where);
+	walk_rows = plan_walking_maybe(search, query, plan.people * share * (where & IN_TYPOS ? search->met_share : 1), where);
 	walked = where & IN_TYPOS ? COST_WALKED_TYPOS : COST_WALKED;
 	if (where & IN_ATTRIBUTES)
 		walked = search->tables->imported ? COST_WALKED_IMPORTED : COST_WALKED_VECTORS;
@@ -618,6 +619,8 @@ search_run_tier(Search *search, const SearchQuery *query, int where, Tier tier, 
 			walk(&taking, search, query, where, tier, (counting < 0 ? plan.cost : PATIENCE * counting) / walked, false, exact, beginning);
 		if (!enough && counting >= 0 && (walks || plan.sides < countable.sides || counted.nwords < plan.nwords) && count_words(search, query, keys, countable.corrected >= 0, &counted))
 		{
+			if (!(where & IN_TYPOS) && counted.people < plan.people * EXCLUDING)
+				search->met_share = counted.people / plan.people;
 			plan_index(search, query, keys, where, &counted, &plan, &countable);
 			walk_rows = plan_walking(search, plan.people) - taking.walked;
 			elog(DEBUG1, "search: counted %.0f: index %.0f us, walk %.0f us", counted.people, plan.cost, walk_rows * walked);

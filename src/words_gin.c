@@ -8,14 +8,22 @@
  * begins so have the very word, and rows of one lexeme are read in order, as many
  * pages of them skipped as another condition allows.  So here what is asked for is two
  * lexemes: the very word, and, to be gathered, the longer ones.
+ *
+ * GIN asks of each row that may meet a query whether it does, millions of times where
+ * frequent words exclude each other.  So queries as search makes them, all of some
+ * alternatives, are taken apart once and answered here; others by PostgreSQL's function.
  */
 #include "postgres.h"
 
 #include "access/gin.h"
 #include "compat.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "tsearch/ts_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+
+#define MOST_GROUPS		32
 
 PG_FUNCTION_INFO_V1(profiles_query_words);
 PG_FUNCTION_INFO_V1(profiles_compare_longer_words);
@@ -26,8 +34,39 @@ typedef struct Entries
 {
 	Pointer		core;			/* what goes with them in PostgreSQL's operator class */
 	int			n;				/* of that one; longer words are behind these */
-	int			longer[FLEXIBLE_ARRAY_MEMBER];	/* than which of them those are */
+	int			ngroups;		/* of alternatives; 0: the query is no such one */
+	int		   *longer;			/* words: than which of them those are */
+	int		   *group;			/* of each entry */
 } Entries;
+
+/*
+ * Numbers the groups of alternatives that all have to be met; false if the query is of
+ * another kind.  inside: of a group, so all below are alternatives.
+ */
+static bool
+number_groups(const QueryItem *item, bool inside, Entries *entries, int *entry)
+{
+	const QueryOperator *op = &item->qoperator;
+
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		if (item->qoperand.weight != 0)
+			return false;
+		entries->group[(*entry)++] = inside ? entries->ngroups - 1 : entries->ngroups++;
+		return true;
+	}
+	if (op->oper == OP_OR)
+	{
+		if (!inside)
+			entries->ngroups++;
+		inside = true;
+	}
+	else if (op->oper != OP_AND || inside)
+		return false;
+	/* entries are in the order of items, in which the right side comes first */
+	return number_groups(item + 1, inside, entries, entry) && number_groups(item + op->left, inside, entries, entry);
+}
 
 Datum
 profiles_query_words(PG_FUNCTION_ARGS)
@@ -39,7 +78,9 @@ profiles_query_words(PG_FUNCTION_ARGS)
 	Datum	   *result;
 	bool	   *gathered;
 	Entries    *entries;
+	TSQuery		query = PG_GETARG_TSQUERY(0);
 	int			n;
+	int			numbered = 0;
 
 	core = (Datum *) DatumGetPointer(DirectFunctionCall7(gin_extract_tsquery, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1),
 														 PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), PG_GETARG_DATUM(4),
@@ -49,15 +90,20 @@ profiles_query_words(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(core);
 	result = palloc(2 * n * sizeof(Datum));
 	gathered = palloc0(2 * n * sizeof(bool));
-	entries = palloc(offsetof(Entries, longer) + n * sizeof(int));
+	entries = palloc0(sizeof(Entries));
 	entries->core = (*extra)[0];
 	entries->n = n;
+	entries->longer = palloc(n * sizeof(int));
+	entries->group = palloc(2 * n * sizeof(int));
+	if (!number_groups(GETQUERY(query), false, entries, &numbered) || numbered != n || entries->ngroups > MOST_GROUPS)
+		entries->ngroups = 0;
 	memcpy(result, core, n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
 		if (!(*partial)[i])
 			continue;
 		entries->longer[*nentries - n] = i;
+		entries->group[*nentries] = entries->group[i];
 		gathered[*nentries] = true;
 		result[(*nentries)++] = core[i];
 	}
@@ -81,6 +127,29 @@ profiles_compare_longer_words(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(VARSIZE_ANY_EXHDR(lexeme) == len ? -1 : 0);
 }
 
+/* Is one alternative of each group met? */
+static GinTernaryValue
+meets_groups(const Entries *entries, const GinTernaryValue *check, int nentries)
+{
+	GinTernaryValue met[MOST_GROUPS] = {GIN_FALSE};
+	bool		maybe = false;
+
+	for (int i = 0; i < nentries; i++)
+	{
+		GinTernaryValue *group = &met[entries->group[i]];
+
+		if (*group != GIN_TRUE && check[i] != GIN_FALSE)
+			*group = check[i];
+	}
+	for (int i = 0; i < entries->ngroups; i++)
+	{
+		if (met[i] == GIN_FALSE)
+			return GIN_FALSE;
+		maybe |= met[i] == GIN_MAYBE;
+	}
+	return maybe ? GIN_MAYBE : GIN_TRUE;
+}
+
 Datum
 profiles_words_may_meet(PG_FUNCTION_ARGS)
 {
@@ -88,8 +157,11 @@ profiles_words_may_meet(PG_FUNCTION_ARGS)
 	int			nentries = PG_GETARG_INT32(3);
 	const Pointer *extra = (Pointer *) PG_GETARG_POINTER(4);
 	const Entries *entries = (Entries *) extra[0];
-	GinTernaryValue *met = palloc(entries->n * sizeof(GinTernaryValue));
+	GinTernaryValue *met;
 
+	if (entries->ngroups > 0)
+		PG_RETURN_GIN_TERNARY_VALUE(meets_groups(entries, check, nentries));
+	met = palloc(entries->n * sizeof(GinTernaryValue));
 	memcpy(met, check, entries->n * sizeof(GinTernaryValue));
 	for (int i = entries->n; i < nentries; i++)
 	{
