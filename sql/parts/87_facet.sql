@@ -151,7 +151,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- what is no finite number or time is counted on its own
+    -- what is no finite number or time is counted on its own, in place of a bucket; if that takes
+    -- all places, the most frequent stay, as among other values
     EXECUTE format('SELECT count(DISTINCT s.raw) FILTER (WHERE s.x IS NULL) + coalesce(bool_or(s.raw IS NULL), false)::int FROM (%s) s', source)
        INTO others;
     buckets := greatest(coalesce(max, 20) - others, 1);
@@ -183,7 +184,8 @@ BEGIN
     RETURN QUERY EXECUTE format(
         'SELECT CASE WHEN b.bucket IS NULL THEN b.raw ELSE %s END, b.n '
         'FROM (SELECT CASE WHEN s.x IS NOT NULL THEN %s END AS bucket, CASE WHEN s.x IS NULL THEN s.raw::text END AS raw, count(*) AS n '
-        'FROM (%s) s GROUP BY 1, 2) b ORDER BY b.bucket NULLS LAST, b.raw', range, bucket, source);
+        'FROM (%s) s GROUP BY 1, 2 ORDER BY 3 DESC, 1 NULLS LAST, 2 LIMIT $1) b ORDER BY b.bucket NULLS LAST, b.raw', range, bucket, source)
+    USING max;
 END
 $$;
-COMMENT ON FUNCTION profiles.facet(text, text, text, int) IS 'Counts the values of a column of users or accounts: text and the like by value, most frequent first, at most "max" of them; numbers and times in at most "max" buckets, in their order, as ranges that can be cast to numrange, tstzrange, tsrange or daterange, without empty ones. What is not known is a value too, NULL. attribute: a column, or an attribute such as geo.country, which means its last value. filter: only profiles for which this condition is true. Times are in UTC. Runs with the caller''s rights, who needs SELECT on profiles.users or profiles.accounts.';
+COMMENT ON FUNCTION profiles.facet(text, text, text, int) IS 'Counts the values of a column of users or accounts: text and the like by value, most frequent first, at most "max" of them; numbers and times in at most "max" buckets, in their order, as ranges that can be cast to numrange, tstzrange, tsrange or daterange, without empty ones. What is not known is a value too, NULL; it, and what is not finite, take the place of a bucket each, and if they leave none the most frequent are given. attribute: a column, or an attribute such as geo.country, which means its last value. filter: only profiles for which this condition is true. Times are in UTC. Runs with the caller''s rights, who needs SELECT on profiles.users or profiles.accounts.';

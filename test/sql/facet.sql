@@ -64,10 +64,19 @@ SELECT * FROM profiles.facet('user', 'flag');
 SELECT * FROM profiles.facet('user', 'far');
 SELECT * FROM profiles.facet('user', 'n', 'user_id = ''u7''');
 SELECT * FROM profiles.facet('user', 'n', 'user_id = ''u60''');
+-- never more than wanted; all are counted, unless so few are wanted that NULL and what is not finite leave no bucket
 SELECT c.name, m.max, b.n, b.counted
-FROM unnest(ARRAY['i', 'l', 'n', 'f', 'd', 't']) AS c (name), unnest(ARRAY[2, 3, 5, 8, 50]) AS m (max),
+FROM unnest(ARRAY['i', 'l', 'n', 'f', 'd', 't', 'far']) AS c (name), unnest(ARRAY[1, 2, 3, 4, 5, 8, 50, NULL]) AS m (max),
      LATERAL (SELECT count(*) AS n, sum(f.count) AS counted FROM profiles.facet('user', c.name, max => m.max) f) b
-WHERE b.n > greatest(m.max, CASE c.name WHEN 'f' THEN 4 ELSE 2 END) OR b.counted <> 60;
+WHERE b.n > m.max OR b.counted <> 60 AND NOT m.max < CASE c.name WHEN 'f' THEN 4 WHEN 'far' THEN 3 ELSE 2 END;
+-- then the most frequent are given
+SELECT c.name, m.max, array(SELECT f.count FROM profiles.facet('user', c.name, max => m.max) f ORDER BY 1 DESC) AS given,
+       array(SELECT f.n FROM (SELECT count(*) AS n FROM profiles.users u, jsonb_extract_path_text(to_jsonb(u), c.name) AS v
+                              GROUP BY CASE WHEN v IN ('NaN', '-Infinity', 'infinity') THEN v END, v IS NULL) f ORDER BY 1 DESC LIMIT m.max) AS expected
+FROM unnest(ARRAY['i', 'f', 'd', 'far']) AS c (name), generate_series(1, 3) AS m (max)
+WHERE m.max < CASE c.name WHEN 'f' THEN 4 WHEN 'far' THEN 3 ELSE 2 END ORDER BY 1, 2;
+SELECT * FROM profiles.facet('user', 'f', 'f IS NULL OR f >= ''-Infinity''', 2);
+SELECT * FROM profiles.facet('user', 'far', 'far IS NULL OR far = ''infinity''', 1);
 -- one bucket for numbers of both signs
 SELECT * FROM profiles.facet('user', 'i', 'i IS NOT NULL', 1);
 SELECT bool_and(f.count = (SELECT count(*) FROM profiles.users u WHERE f.value::numrange @> u.n)) AS n FROM profiles.facet('user', 'n') f WHERE value IS NOT NULL;
