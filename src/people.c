@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -20,10 +21,12 @@
 #include "tsearch/ts_utils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(people_tsvector);
 PG_FUNCTION_INFO_V1(people_search_vector);
 PG_FUNCTION_INFO_V1(people_attribute_vector);
+PG_FUNCTION_INFO_V1(people_searched_row);
 PG_FUNCTION_INFO_V1(people_name_signature);
 PG_FUNCTION_INFO_V1(people_indexed_address);
 PG_FUNCTION_INFO_V1(people_indexed_words);
@@ -499,6 +502,34 @@ people_attribute_vector(PG_FUNCTION_ARGS)
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	PG_RETURN_TSVECTOR(people_values_vector(values, nulls, n));
+}
+
+/* _searched_row(record) -> record: the row with as much of its texts as is searched */
+Datum
+people_searched_row(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
+	TupleDesc	tupdesc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
+	Datum	   *values = palloc(tupdesc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(tupdesc->natts * sizeof(bool));
+	Datum		result;
+
+	heap_deform_tuple(&tuple, tupdesc, values, nulls);
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		text	   *value;
+
+		if (nulls[i] || TupleDescAttr(tupdesc, i)->atttypid != TEXTOID)
+			continue;
+		value = DatumGetTextPP(values[i]);
+		if (VARSIZE_ANY_EXHDR(value) > FIELD_MAX_BYTES)
+			values[i] = PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(value),
+																 pg_mbcliplen(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), FIELD_MAX_BYTES)));
+	}
+	result = heap_copy_tuple_as_datum(heap_form_tuple(tupdesc, values, nulls), tupdesc);
+	ReleaseTupleDesc(tupdesc);
+	return result;
 }
 
 /* ---------- what is in which index ---------- */

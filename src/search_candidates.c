@@ -81,7 +81,7 @@ static const struct
 	"WHERE d.distance <= $3 AND d.distance > 0 GROUP BY d.word, d.distance ORDER BY d.distance, d.word LIMIT 8",
 	{TSQUERYOID, TEXTOID, INT4OID, TEXTOID}},
 	[GET_MATCHED] = {"SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) "
-		"FROM profiles.%1$ss p, jsonb_each_text(to_jsonb(p.*)) x JOIN pg_attribute a ON a.attrelid = 'profiles.%1$ss'::regclass AND a.attname = x.key "
+		"FROM profiles.%1$ss p, jsonb_each_text(to_jsonb(profiles._searched_row(p.*))) x JOIN pg_attribute a ON a.attrelid = 'profiles.%1$ss'::regclass AND a.attname = x.key "
 	"WHERE p.%1$s_id = $1 AND x.key NOT IN ('%1$s_id', '%1$s_name', '%1$s_email') "
 	"AND profiles._is_searched(a.atttypid) AND profiles._attribute_vector(x.value) @@ $2", {TEXTOID, TSQUERYOID}}
 };

@@ -18,6 +18,10 @@ CREATE FUNCTION profiles._attribute_vector(VARIADIC attributes text[]) RETURNS t
     AS 'MODULE_PATHNAME', 'people_attribute_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION profiles._attribute_vector(text[]) IS 'Internal: vector of the values of attributes, without positions.';
 
+CREATE FUNCTION profiles._searched_row(record) RETURNS record
+    AS 'MODULE_PATHNAME', 'people_searched_row' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._searched_row(record) IS 'Internal: a row with as much of its texts as is searched.';
+
 -- indexes by words: of vectors, and of values of attributes by theirs
 
 CREATE FUNCTION profiles._attributes_match(attributes text[], query tsquery) RETURNS boolean

@@ -211,4 +211,7 @@ SELECT (SELECT sum(octet_length(v)) FROM lv.pruned, unnest(pairs) AS v) AS of_ev
 FROM (SELECT profiles.profile_agg(at, VARIADIC pairs ORDER BY at) AS p FROM lv.pruned) a,
      (SELECT profiles.profile_union_agg(s.p) AS p FROM (SELECT profiles.profile_agg(at, VARIADIC pairs) AS p FROM lv.pruned GROUP BY at) s) b;
 SELECT profiles._fold_agg(0, '2026-01-01Z', 'plan', 'x');
+-- of what is searched the beginning is enough, where a row has more than a jsonb could
+SELECT length(to_jsonb(profiles._searched_row(r))::text) AS bytes, to_jsonb(profiles._searched_row(r)) - '{a,b}'::text[] AS rest
+FROM (SELECT repeat('x', 140000000) AS a, repeat('€', 50000000) AS b, 1 AS n, NULL::text AS c, 'short' AS d, '2026-01-01Z'::timestamptz AT TIME ZONE 'UTC' AS at) r;
 DROP SCHEMA lv CASCADE;
