@@ -14,6 +14,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "event_rows.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -21,6 +22,7 @@
 #include "optimizer/optimizer.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -59,11 +61,82 @@ struct Part
 
 /* ---------- what is prepared ---------- */
 
-/* May an expression throw an error that comes from the row's data? */
+/* Is it UTC, in which no time is out of range? */
+static bool
+is_utc(Node *zone)
+{
+	Const	   *constant = (Const *) zone;
+
+	return IsA(zone, Const) && constant->consttype == TEXTOID && !constant->constisnull &&
+		strcmp(TextDatumGetCString(constant->constvalue), "UTC") == 0;
+}
+
+/* Does a built-in function take whatever it is given? */
+static bool
+takes_anything(Oid function, List *arguments)
+{
+	switch (function)
+	{
+		case F_TEXTEQ:
+		case F_TEXTNE:
+		case F_BPCHAREQ:
+		case F_BPCHARNE:
+		case F_NAMEEQ:
+		case F_NAMENE:
+		case F_NAMEEQTEXT:
+		case F_NAMENETEXT:
+		case F_BOOLEQ:
+		case F_BOOLNE:
+		case F_UUID_EQ:
+		case F_UUID_NE:
+		case F_INT2EQ:
+		case F_INT2NE:
+		case F_INT4EQ:
+		case F_INT4NE:
+		case F_INT4LT:
+		case F_INT4LE:
+		case F_INT4GT:
+		case F_INT4GE:
+		case F_INT8EQ:
+		case F_INT8NE:
+		case F_INT8LT:
+		case F_INT8LE:
+		case F_INT8GT:
+		case F_INT8GE:
+		case F_INT84EQ:
+		case F_INT84NE:
+		case F_INT84LT:
+		case F_INT84LE:
+		case F_INT84GT:
+		case F_INT84GE:
+		case F_TIMESTAMPTZ_EQ:
+		case F_TIMESTAMPTZ_NE:
+		case F_TIMESTAMPTZ_LT:
+		case F_TIMESTAMPTZ_LE:
+		case F_TIMESTAMPTZ_GT:
+		case F_TIMESTAMPTZ_GE:
+		case F_TEXT_BPCHAR:
+		case F_TEXT_NAME:
+		case F_JSONB_OBJECT_FIELD:
+		case F_JSONB_OBJECT_FIELD_TEXT:
+		case F_JSONB_ARRAY_ELEMENT:
+		case F_JSONB_ARRAY_ELEMENT_TEXT:
+		case F_JSONB_EXTRACT_PATH:
+		case F_JSONB_EXTRACT_PATH_TEXT:
+			return true;
+		case F_TIMEZONE_TEXT_TIMESTAMP:
+			return is_utc(linitial(arguments));
+		default:
+			return false;
+	}
+}
+
+/* May an expression, as it is evaluated, throw an error that comes from the row's data? */
 static bool
 can_fail_walker(Node *node, void *context)
 {
 	Oid			function = InvalidOid;
+	List	   *arguments = NIL;
 
 	if (node == NULL)
 		return false;
@@ -83,37 +156,35 @@ can_fail_walker(Node *node, void *context)
 			return expression_tree_walker(node, can_fail_walker, context);
 		case T_FuncExpr:
 			function = ((FuncExpr *) node)->funcid;
+			arguments = ((FuncExpr *) node)->args;
 			break;
 		case T_OpExpr:
 		case T_NullIfExpr:
 			set_opfuncid((OpExpr *) node);
 			function = ((OpExpr *) node)->opfuncid;
+			arguments = ((OpExpr *) node)->args;
+			break;
+		case T_ScalarArrayOpExpr:
+			set_sa_opfuncid((ScalarArrayOpExpr *) node);
+			function = ((ScalarArrayOpExpr *) node)->opfuncid;
+			arguments = ((ScalarArrayOpExpr *) node)->args;
 			break;
 		default:
 			return true;
 	}
-	switch (function)
-	{
-		case F_TEXTEQ:
-		case F_TEXTNE:
-		case F_JSONB_OBJECT_FIELD:
-		case F_JSONB_OBJECT_FIELD_TEXT:
-		case F_JSONB_ARRAY_ELEMENT:
-		case F_JSONB_ARRAY_ELEMENT_TEXT:
-		case F_JSONB_EXTRACT_PATH:
-		case F_JSONB_EXTRACT_PATH_TEXT:
-			return expression_tree_walker(node, can_fail_walker, context);
-		default:
-			return true;
-	}
+	return !takes_anything(function, arguments) || expression_tree_walker(node, can_fail_walker, context);
 }
 
-static void
+/* Prepares an expression; returns whether it can fail. */
+static bool
 prepare_expression(DirectFold *direct, SourceColumn *column, Prepared *prepared)
 {
-	direct->can_fail |= can_fail_walker((Node *) column->expr, NULL);
-	direct->is_plain &= column->is_column;
+	bool		can_fail;
+
 	prepared->expr = expression_planner(copyObject(column->expr));
+	can_fail = can_fail_walker((Node *) prepared->expr, NULL);
+	direct->can_fail |= can_fail;
+	direct->is_plain &= column->is_column;
 	prepared->text = profiles_text_node(prepared->expr);
 	prepared->is_condition = false;
 	if (prepared->text == NULL)
@@ -121,6 +192,7 @@ prepare_expression(DirectFold *direct, SourceColumn *column, Prepared *prepared)
 		prepared->text = profiles_condition_node(prepared->expr, &prepared->constant, &prepared->equal);
 		prepared->is_condition = prepared->text != NULL;
 	}
+	return can_fail;
 }
 
 /*
@@ -140,18 +212,18 @@ event_rows_prepare(SourceDefinition *source, const char *kind)
 
 	direct->is_plain = true;
 	direct->key = palloc(sizeof(Prepared));
-	prepare_expression(direct, profiles_find_column(source, psprintf("%s_id", kind)), direct->key);
+	(void) prepare_expression(direct, profiles_find_column(source, psprintf("%s_id", kind)), direct->key);
 	direct->no_key = psprintf("no %s_id", kind);
 	direct->long_key = psprintf("long %s_id", kind);
 	direct->seen_at = palloc(sizeof(Prepared));
-	prepare_expression(direct, profiles_find_column(source, "seen_at"), direct->seen_at);
+	(void) prepare_expression(direct, profiles_find_column(source, "seen_at"), direct->seen_at);
 	direct->filters = palloc(list_length(filters) * sizeof(Prepared) + 1);
 	direct->reasons = palloc(list_length(filters) * sizeof(char *) + 1);
 	foreach(lc, filters)
 	{
 		SourceColumn *column = lfirst(lc);
 
-		prepare_expression(direct, column, &direct->filters[direct->nfilters]);
+		(void) prepare_expression(direct, column, &direct->filters[direct->nfilters]);
 		direct->reasons[direct->nfilters++] = profiles_filter_reason(column);
 	}
 
@@ -166,8 +238,7 @@ event_rows_prepare(SourceDefinition *source, const char *kind)
 	{
 		SourceColumn *column = list_nth(columns, direct->shape->pairs[i]);
 
-		direct->attributes_can_fail |= can_fail_walker((Node *) column->expr, NULL);
-		prepare_expression(direct, column, &direct->attributes[i]);
+		direct->attributes_can_fail |= prepare_expression(direct, column, &direct->attributes[i]);
 		profile_text_form_init(&direct->forms[i], exprType((Node *) direct->attributes[i].expr),
 							   CurrentMemoryContext);
 		direct->is_plain &= !direct->forms[i].pin;

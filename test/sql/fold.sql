@@ -279,6 +279,23 @@ SELECT profiles.add_source('folds.wider', mapping => :'wide_mapping');
 INSERT INTO folds.wider TABLE folds.wide;
 SELECT * FROM folds.pending_differences(13);
 
+-- presets over columns of type char(n), name and timestamp cannot fail: they are folded directly, which counts events
+-- without a time together, not by key
+CREATE TABLE folds.snowplow AS
+SELECT CASE WHEN n % 17 > 0 THEN timestamp '2024-01-01' + n * 7919 % 900 * interval '1 hour' END AS derived_tstamp, ('s' || n % 211)::varchar(255) AS user_id, ('web' || n % 4)::varchar(255) AS app_id,
+       (CASE WHEN n % 3 > 0 THEN md5((n % 50)::text) ELSE '' END)::char(128) AS domain_sessionid, (ARRAY['DE', 'F', '', NULL])[1 + n % 4]::char(2) AS geo_country,
+       (ARRAY['BE', '', 'NSW'])[1 + n % 3]::char(3) AS geo_region, CASE WHEN n % 9 > 0 THEN 'City ' || n % 9 ELSE '' END AS geo_city,
+       (CASE WHEN n % 5 > 0 THEN 'x' || n % 5 ELSE '' END)::name AS refr_urlhost, n AS domain_sessionidx, n % 13 = 0 AS bot
+FROM generate_series(1, 3000) n;
+SELECT profiles.add_source('folds.snowplow', preset => 'snowplow', capture => 'none', filter => $$app_id IN ('web1', 'web2', 'web3') AND domain_sessionidx > 5 AND NOT coalesce(bot, false)$$);
+SELECT folds.differences('profiles.source_14', 'user') AS users, count(*) FILTER (WHERE profile IS NOT NULL) AS subjects,
+       count(*) FILTER (WHERE left_out IS NOT NULL) AS left_out, sum(events) FILTER (WHERE left_out IS NOT NULL) AS events
+FROM profiles._fold('profiles.source_14', 'user');
+-- another time zone may be one that a time is out of range in
+SELECT profiles.alter_source('folds.snowplow', mapping => '{"local": "derived_tstamp AT TIME ZONE ''Asia/Tokyo''"}');
+SELECT folds.differences('profiles.source_14', 'user') AS users, count(*) FILTER (WHERE left_out IS NOT NULL) AS left_out, sum(events) FILTER (WHERE left_out IS NOT NULL) AS events
+FROM profiles._fold('profiles.source_14', 'user');
+
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
 DROP SCHEMA folds CASCADE;
 REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
