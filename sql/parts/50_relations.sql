@@ -333,6 +333,11 @@ BEGIN
             MESSAGE = format('profiles.%s would have %s columns, and tables can have at most 1600', profiles._relation(kind), width),
             HINT = 'Each attribute takes two columns. Map fewer, or several to one attribute as jsonb.';
     END IF;
+    -- of a text up to 24 bytes stay in the row, which has to fit into a page with key, profile, times and a bit for each column
+    IF cardinality(further) > 0 AND 24 * width + width / 8 > current_setting('block_size')::bigint - 64 THEN
+        RAISE WARNING 'profiles.% would have % columns, and not all profiles that know that many values may fit into a page', profiles._relation(kind), width
+            USING HINT = 'Where one does not, upkeep fails: "row is too big". Map fewer attributes, or several to one as jsonb, unless each profile knows but some of them.';
+    END IF;
 
     IF storage IS NULL THEN
         EXECUTE format(

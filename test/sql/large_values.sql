@@ -92,7 +92,7 @@ BEGIN
             EXECUTE format(CASE t WHEN 'json' THEN 'INSERT INTO lv.json SELECT jsonb_build_object(''uid'', uid, ''acc'', acc, ''ts'', ts, ''sid'', sid, ''plan'', plan) FROM (%s) e'
                                   WHEN 'bytes' THEN 'INSERT INTO lv.bytes SELECT uid, acc, ts, sid, convert_to(plan, ''UTF8'') FROM (%s) e'
                                   ELSE 'INSERT INTO lv.' || t || ' SELECT * FROM (%s) e' END,
-                           format('SELECT %L || who AS uid, %L || n %% 2 AS acc, ts + %s * interval ''1 day'' AS ts, sid, plan FROM lv.row WHERE %s IN (0, n) AND (%L IN (''plain'', ''json'') OR n IN (2, 6, 9, 10))', t || ' ', t || ' ', days, r, t));
+                           format('SELECT %L || who AS uid, %L || n %% 2 AS acc, ts + %s * interval ''1 day'' AS ts, sid, plan FROM lv.row WHERE %s IN (0, n) AND (%L = ''plain'' OR n IN (2, 6, 9, 10))', t || ' ', t || ' ', days, r, t));
         END LOOP;
     END LOOP;
 END $$;
@@ -104,8 +104,8 @@ CALL profiles.rebuild();
 SELECT source, kind, folded, left_out, examples, cut FROM profiles.status ORDER BY 1, 2;
 
 -- captured, a statement with all, and one for each row, later and earlier ones
-SELECT lv.put(10);
-SELECT lv.put(-10, 'rows', '{plain,immediate,keeps,fails,json,domain,bytes}');
+SELECT lv.put(10, tables => '{plain,immediate,under_view,fails,json,parts}');
+SELECT lv.put(-10, 'rows', '{immediate,keeps,fails,domain,bytes}');
 CALL profiles.refresh(since => '-infinity');
 :check;
 SELECT source, kind, cut FROM profiles.status WHERE source NOT LIKE '%parts' ORDER BY 1, 2;
@@ -211,6 +211,16 @@ SELECT (SELECT sum(octet_length(v)) FROM lv.pruned, unnest(pairs) AS v) AS of_ev
 FROM (SELECT profiles.profile_agg(at, VARIADIC pairs ORDER BY at) AS p FROM lv.pruned) a,
      (SELECT profiles.profile_union_agg(s.p) AS p FROM (SELECT profiles.profile_agg(at, VARIADIC pairs) AS p FROM lv.pruned GROUP BY at) s) b;
 SELECT profiles._fold_agg(0, '2026-01-01Z', 'plan', 'x');
+-- a row of texts of 24 bytes, which stay in it, fits into a page, or a warning was given
+CREATE TABLE lv.page (uid text, at timestamptz, v text);
+SELECT profiles.add_source('lv.page', mapping => (SELECT jsonb_object_agg(a, 'v || ' || length(a) % 10) FROM (SELECT 'a' || n FROM generate_series(1, 155) AS n UNION ALL SELECT unnest('{name,email,application,geo.country,geo.region,geo.city,device.type,os.name,os.version,browser.name,browser.version}'::text[])) AS u (a))
+                           || '{"user_id": "uid", "seen_at": "at"}');
+INSERT INTO lv.page SELECT repeat('k', 23), '2026-01-01Z'::timestamptz + n * interval '1 day', left(md5(n::text), 22) FROM generate_series(1, 2) AS n;
+CALL profiles.refresh();
+SELECT count(*) AS columns, count(*) FILTER (WHERE octet_length(x.value) < 23) AS shorter FROM profiles.users u, jsonb_each_text(to_jsonb(u)) x WHERE x.value IS NOT NULL;
+SELECT key FROM profiles.verify();
+SELECT profiles.alter_source('lv.page', mapping => '{"more": "v"}');
+SELECT profiles.uninstall();
 -- of what is searched the beginning is enough, where a row has more than a jsonb could
 SELECT length(to_jsonb(profiles._searched_row(r))::text) AS bytes, to_jsonb(profiles._searched_row(r)) - '{a,b}'::text[] AS rest
 FROM (SELECT repeat('x', 140000000) AS a, repeat('€', 50000000) AS b, 1 AS n, NULL::text AS c, 'short' AS d, '2026-01-01Z'::timestamptz AT TIME ZONE 'UTC' AS at) r;
