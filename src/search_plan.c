@@ -49,20 +49,23 @@ search_term_frequency(Search *search, const Term *term, bool exact)
 	return term_frequencies(search, term, exact).people;
 }
 
-/* The leaf of a word that the fewest have. */
+/* The leaf of a word that the fewest have where it is looked for, and how many these are. */
 static const Term *
-rarest_leaf(Search *search, const QueryWord *word, double *frequency)
+rarest_leaf(Search *search, const QueryWord *word, int where, Frequency *frequency)
 {
 	const Term *best = NULL;
+	double		least = 0;
 
 	for (int i = 0; i < word->nleaves; i++)
 	{
-		double		f = search_term_frequency(search, &word->leaves[i], false);
+		Frequency	f = term_frequencies(search, &word->leaves[i], false);
+		double		all = f.people + (where & IN_ATTRIBUTES ? f.attributes + f.imported : 0);
 
-		if (best == NULL || f < *frequency)
+		if (best == NULL || all < least)
 		{
 			best = &word->leaves[i];
 			*frequency = f;
+			least = all;
 		}
 	}
 	return best;
@@ -139,7 +142,7 @@ longer_words(Search *search, const Term *term)
 void
 plan_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 {
-	double		frequency = 0;
+	Frequency	frequency = {0};
 	double		exact = 0;
 	double		exact_attributes = 0;
 	double		longer = 0;
@@ -174,11 +177,16 @@ plan_key(Search *search, const QueryWord *word, int where, IndexKey *key)
 		}
 	}
 	if (where & (IN_LEAVES | IN_ATTRIBUTES) && (word->nleaves > 1 || word->address) &&
-		(leaf = rarest_leaf(search, word, &frequency)) != NULL)
+		(leaf = rarest_leaf(search, word, where, &frequency)) != NULL)
 	{
 		add_alternative(key, leaf, false);
 		key->only_address = false;
-		key->people += frequency;
+		key->people += frequency.people;
+		if (where & IN_ATTRIBUTES)
+		{
+			key->attributes += frequency.attributes;
+			key->imported += frequency.imported;
+		}
 	}
 	key->gathering = cost_of_gathering(key->people, exact) + longer * COST_POSTING;
 	if (where & IN_TYPOS)
