@@ -100,17 +100,20 @@ typedef struct VectorEntry
 	int			weight;
 } VectorEntry;
 
-typedef struct VectorBuilder
+struct VectorBuilder
 {
+	Tokens	   *tokens;			/* of the last field */
 	char	   *bytes;
 	int			used;
 	int			bytes_size;
 	VectorEntry *entries;
 	int			nentries;
 	int			entries_size;
+	ProfileString *words;
+	int			words_size;
 	int			position;		/* of the last leaf */
 	bool		marked;			/* words of the name are added with a mark, too */
-} VectorBuilder;
+};
 
 static void
 add_bytes(VectorBuilder *b, const char *lexeme, int len, int position, int weight)
@@ -278,6 +281,32 @@ add_phone(VectorBuilder *b, const char *value, int len)
 		add_lexeme(b, digits.data, digits.len, 0, WEIGHT_ATTRIBUTE);
 }
 
+/* Adds a value that is one word of plain letters and digits, as most ids are; false if it is not. */
+static bool
+add_plain_word(VectorBuilder *b, const char *value, int len, int weight)
+{
+	/* what a byte is in a word; 0: it is no plain letter or digit */
+	static const char plain[UCHAR_MAX + 1] = {
+		['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+		['A'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+		'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+		['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+		'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'
+	};
+	char		word[TOKEN_MAX_ATOM];
+
+	if (len == 0 || len > TOKEN_MAX_ATOM)
+		return false;
+	for (int i = 0; i < len; i++)
+	{
+		word[i] = plain[(unsigned char) value[i]];
+		if (word[i] == '\0')
+			return false;
+	}
+	add_lexeme(b, word, len, ++b->position, weight);
+	return true;
+}
+
 /* A value of a profile; its leaves get consecutive positions. */
 static void
 add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribute)
@@ -285,11 +314,18 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 	Tokens	   *t;
 	char	   *utf8;
 
-	len = pg_mbcliplen(value, len, attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES);
+	if (len > (attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES))
+		len = pg_mbcliplen(value, len, attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES);
+	if (add_plain_word(b, value, len, attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL))
+		return;
 	if (attribute)
 		add_phone(b, value, len);
 	utf8 = people_to_utf8(value, &len);
-	t = tokenize(utf8, len);
+	if (b->tokens == NULL)
+		b->tokens = tokenize(utf8, len);
+	else
+		tokenize_again(b->tokens, utf8, len);
+	t = b->tokens;
 	for (int i = 0; i < t->nchunks; i++)
 	{
 		Chunk	   *chunk = &t->chunks[i];
@@ -340,7 +376,6 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 					   attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL);
 		}
 	}
-	tokens_free(t);
 	if (utf8 != value)
 		pfree(utf8);
 }
@@ -372,6 +407,8 @@ finish_vector(VectorBuilder *b, bool positions)
 	char	   *data;
 	int			at = 0;
 
+	if (b->tokens != NULL)
+		tokens_free(b->tokens);
 	qsort_arg(b->entries, b->nentries, sizeof(VectorEntry), compare_entries, b->bytes);
 	/* how many lexemes, and how many bytes they take */
 	for (int i = 0; i < b->nentries;)
@@ -490,6 +527,76 @@ people_values_vector(const Datum *values, const bool *nulls, int n)
 		add_field(&b, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), true, true);
 	}
 	return finish_vector(&b, false);
+}
+
+static int
+compare_words(const void *a, const void *b)
+{
+	return profile_string_cmp(*(const ProfileString *) a, *(const ProfileString *) b);
+}
+
+/* As bytes.  Most values have a few words, for which a call of qsort() is too much. */
+static void
+sort_words(ProfileString *words, int n)
+{
+	if (n > 8)
+	{
+		qsort(words, n, sizeof(ProfileString), compare_words);
+		return;
+	}
+	for (int i = 1; i < n; i++)
+	{
+		ProfileString word = words[i];
+		int			at = i;
+
+		for (; at > 0 && profile_string_cmp(words[at - 1], word) > 0; at--)
+			words[at] = words[at - 1];
+		words[at] = word;
+	}
+}
+
+/* A builder for the words of one value after the other, in the current memory context. */
+VectorBuilder *
+people_words_builder(void)
+{
+	VectorBuilder *b = palloc0(sizeof(VectorBuilder));
+
+	b->tokens = tokenize("", 0);
+	b->bytes_size = 256;
+	b->bytes = palloc(b->bytes_size);
+	b->entries_size = b->words_size = 16;
+	b->entries = palloc(b->entries_size * sizeof(VectorEntry));
+	b->words = palloc(b->words_size * sizeof(ProfileString));
+	return b;
+}
+
+/*
+ * The words of such a vector of one value, each once, in the order of their bytes; how
+ * many.  They stay until the next call with their builder.
+ */
+int
+people_value_words(VectorBuilder *b, Datum value, ProfileString **words)
+{
+	text	   *plain = DatumGetTextPP(value);
+	int			n = 0;
+
+	b->used = b->nentries = b->position = 0;
+	add_field(b, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain), true, true);
+	if (b->nentries > b->words_size)
+	{
+		b->words_size = b->entries_size;
+		b->words = repalloc(b->words, b->words_size * sizeof(ProfileString));
+	}
+	for (int i = 0; i < b->nentries; i++)
+		b->words[i] = profile_string(b->bytes + b->entries[i].start, b->entries[i].len);
+	sort_words(b->words, b->nentries);
+	for (int i = 0; i < b->nentries; i++)
+	{
+		if (n == 0 || !profile_string_eq(b->words[n - 1], b->words[i]))
+			b->words[n++] = b->words[i];
+	}
+	*words = b->words;
+	return n;
 }
 
 /* _attribute_vector(VARIADIC text[]) -> tsvector */

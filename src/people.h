@@ -24,6 +24,7 @@
 
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
+#include "profile.h"
 #include "tokenizer.h"
 #include "tsearch/ts_type.h"
 
@@ -108,11 +109,15 @@ typedef struct SearchQuery
 	int			natoms;
 } SearchQuery;
 
+typedef struct VectorBuilder VectorBuilder;
+
 /* people.c */
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
 extern TSVector people_vector(text *name, text *email, bool marked);
 extern TSVector people_values_vector(const Datum *values, const bool *nulls, int n);
+extern VectorBuilder *people_words_builder(void);
+extern int	people_value_words(VectorBuilder *builder, Datum value, ProfileString **words);
 extern int	people_indexed_bytes(const char *address, int len);
 extern uint64 people_word_bits(const char *lexeme, int len);
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars, int *letters);

@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(profiles_count_words);
+PG_FUNCTION_INFO_V1(profiles_count_imported_words);
 
 #define FETCHED			1000	/* rows at a time */
 #define MOST_LETTERS	4		/* of a beginning */
@@ -155,12 +156,12 @@ give_words(Counting *counting)
 }
 
 /*
- * _count_words(kind text, percent float8) -> (word, people, attributes): of a sample
- * of what is searched.  What takes more than maintenance_work_mem is given in parts,
- * so a word may come several times.
+ * Counts words of what a query with the percentage of a sample gives: vectors of people and
+ * of attributes; either may be NULL.  What takes more than maintenance_work_mem is given
+ * in parts, so a word may come several times.
  */
-Datum
-profiles_count_words(PG_FUNCTION_ARGS)
+static void
+count_sample(FunctionCallInfo fcinfo, const char *query)
 {
 	Counting	counting;
 	Oid			types[] = {FLOAT8OID};
@@ -173,9 +174,7 @@ profiles_count_words(PG_FUNCTION_ARGS)
 	counting.context = AllocSetContextCreate(caller, "counted words", ALLOCSET_DEFAULT_SIZES);
 	counting.words = words_create(caller, 1024, NULL);
 	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT s.search, s.attributes FROM profiles.%s_search s TABLESAMPLE SYSTEM ($1) REPEATABLE (0)",
-													  text_to_cstring(PG_GETARG_TEXT_PP(0))),
-									   1, types, values, NULL, true, 0);
+	portal = SPI_cursor_open_with_args(NULL, query, 1, types, values, NULL, true, 0);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, FETCHED);
@@ -188,7 +187,8 @@ profiles_count_words(PG_FUNCTION_ARGS)
 				bool		isnull;
 				Datum		datum = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, where + 1, &isnull);
 
-				count_vector(&counting, DatumGetTSVector(datum), where);
+				if (!isnull)
+					count_vector(&counting, DatumGetTSVector(datum), where);
 			}
 		}
 		SPI_freetuptable(SPI_tuptable);
@@ -200,5 +200,24 @@ profiles_count_words(PG_FUNCTION_ARGS)
 	SPI_cursor_close(portal);
 	SPI_finish();
 	give_words(&counting);
+}
+
+/* _count_words(kind text, percent float8) -> (word, people, attributes): of a sample of what is searched. */
+Datum
+profiles_count_words(PG_FUNCTION_ARGS)
+{
+	count_sample(fcinfo, psprintf("SELECT s.search, s.attributes FROM profiles.%s_search s TABLESAMPLE SYSTEM ($1) REPEATABLE (0)",
+								  text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	return (Datum) 0;
+}
+
+/* _count_imported_words(kind text, percent float8): the same of the custom attributes of a sample of people. */
+Datum
+profiles_count_imported_words(PG_FUNCTION_ARGS)
+{
+	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	count_sample(fcinfo, psprintf("SELECT NULL::tsvector, profiles._attribute_vector(VARIADIC i.attributes) "
+								  "FROM profiles.%s_search s TABLESAMPLE SYSTEM ($1) REPEATABLE (0) JOIN profiles.%s_imported i ON i.key = s.key", kind, kind));
 	return (Datum) 0;
 }

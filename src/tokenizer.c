@@ -81,29 +81,20 @@ put_utf8(char *to, uint32 cp)
 	return 3;
 }
 
-/* Folded text under construction. */
-typedef struct Folding
-{
-	Tokens	   *tokens;
-	int			text_size;
-	int			chars_size;
-} Folding;
-
 static void
-add_char(Folding *folding, const char *bytes, int len, uint32 cp, CharClass class, int source, int source_end)
+add_char(Tokens *t, const char *bytes, int len, uint32 cp, CharClass class, int source, int source_end)
 {
-	Tokens	   *t = folding->tokens;
 	FoldedChar *c;
 
-	if (t->length + len > folding->text_size)
+	if (t->length + len > t->text_size)
 	{
-		folding->text_size = folding->text_size * 2 + len;
-		t->text = repalloc(t->text, folding->text_size);
+		t->text_size = t->text_size * 2 + len;
+		t->text = repalloc(t->text, t->text_size);
 	}
-	if (t->nchars + 1 >= folding->chars_size)
+	if (t->nchars + 1 >= t->chars_size)
 	{
-		folding->chars_size *= 2;
-		t->chars = repalloc(t->chars, folding->chars_size * sizeof(FoldedChar));
+		t->chars_size *= 2;
+		t->chars = repalloc(t->chars, t->chars_size * sizeof(FoldedChar));
 	}
 	c = &t->chars[t->nchars++];
 	c->start = t->length;
@@ -117,7 +108,7 @@ add_char(Folding *folding, const char *bytes, int len, uint32 cp, CharClass clas
 
 /* Hangul syllables as their letters, so that one that is half typed is a prefix. */
 static void
-add_hangul(Folding *folding, uint32 cp, int source, int source_end)
+add_hangul(Tokens *t, uint32 cp, int source, int source_end)
 {
 	uint32		s = cp - 0xAC00;
 	uint32		parts[3] = {0x1100 + s / 588, 0x1161 + s % 588 / 28, 0x11A7 + s % 28};
@@ -126,21 +117,74 @@ add_hangul(Folding *folding, uint32 cp, int source, int source_end)
 	{
 		char		bytes[4];
 
-		add_char(folding, bytes, put_utf8(bytes, parts[i]), parts[i], CHAR_CJK, source, source_end);
+		add_char(t, bytes, put_utf8(bytes, parts[i]), parts[i], CHAR_CJK, source, source_end);
 	}
 }
 
-static void
-fold(Folding *folding, const char *source, int length)
+/*
+ * Characters that are one byte, before and behind, which nearly all are: from a place
+ * on, up to the first that is another, whose place is returned.
+ */
+static int
+fold_plain(Tokens *t, const char *source, int at, int length)
 {
-	Tokens	   *t = folding->tokens;
+	const uint16 *entries = profiles_fold_blocks[profiles_fold_index[0]];
+	FoldedChar *c;
+	char	   *text;
+
+	StaticAssertStmt(FOLD_BLOCK >= 0x80, "ASCII is in one block");
+	/* room for the end, too */
+	if (t->length + length - at > t->text_size)
+	{
+		t->text_size = t->length * 2 + length - at;
+		t->text = repalloc(t->text, t->text_size);
+	}
+	if (t->nchars + length - at + 1 > t->chars_size)
+	{
+		t->chars_size = t->nchars * 2 + length - at + 1;
+		t->chars = repalloc(t->chars, t->chars_size * sizeof(FoldedChar));
+	}
+	c = t->chars + t->nchars;
+	text = t->text + t->length;
+	for (; at < length; at++)
+	{
+		unsigned char byte = source[at];
+		uint16		entry;
+
+		if (byte >= 0x80)
+			break;
+		entry = entries[byte];
+		if (byte >= 'A' && byte <= 'Z')
+		{
+			byte += 'a' - 'A';
+			entry = entries[byte];
+		}
+		if (entry >= FOLD_FIRST || entry == CHAR_IGNORED)
+			break;
+		*c++ = (FoldedChar) {t->length, at, at + 1, byte, entry};
+		*text++ = byte;
+		t->length++;
+	}
+	t->nchars = c - t->chars;
+	return at;
+}
+
+static void
+fold(Tokens *t, const char *source, int length)
+{
 	int			at = 0;
 
 	while (at < length)
 	{
 		int			len;
-		uint32		cp = next_char((const unsigned char *) source + at, length - at, &len);
-		uint16		entry = fold_entry(cp);
+		uint32		cp;
+		uint16		entry;
+
+		at = fold_plain(t, source, at, length);
+		if (at == length)
+			break;
+		cp = next_char((const unsigned char *) source + at, length - at, &len);
+		entry = fold_entry(cp);
 
 		if (entry == CHAR_IGNORED)
 		{
@@ -149,9 +193,9 @@ fold(Folding *folding, const char *source, int length)
 				t->chars[t->nchars - 1].source_end = at + len;
 		}
 		else if (cp >= 0xAC00 && cp <= 0xD7A3)
-			add_hangul(folding, cp, at, at + len);
+			add_hangul(t, cp, at, at + len);
 		else if (entry < FOLD_FIRST)
-			add_char(folding, source + at, len, cp, entry, at, at + len);
+			add_char(t, source + at, len, cp, entry, at, at + len);
 		else
 		{
 			int			from = profiles_folds[entry - FOLD_FIRST];
@@ -162,7 +206,7 @@ fold(Folding *folding, const char *source, int length)
 				int			n;
 				uint32		part = next_char(profiles_fold_pool + from, to - from, &n);
 
-				add_char(folding, (const char *) profiles_fold_pool + from, n, part,
+				add_char(t, (const char *) profiles_fold_pool + from, n, part,
 						 fold_entry(part), at, at + len);
 				from += n;
 			}
@@ -193,14 +237,14 @@ in_atom(CharClass class)
 }
 
 static void
-add_atom(Tokens *t, int *size, int from, int to, char joiner)
+add_atom(Tokens *t, int from, int to, char joiner)
 {
 	Atom	   *atom;
 
-	if (t->natoms == *size)
+	if (t->natoms == t->atoms_size)
 	{
-		*size *= 2;
-		t->atoms = repalloc(t->atoms, *size * sizeof(Atom));
+		t->atoms_size *= 2;
+		t->atoms = repalloc(t->atoms, t->atoms_size * sizeof(Atom));
 	}
 	atom = &t->atoms[t->natoms++];
 	atom->from = from;
@@ -224,16 +268,13 @@ atom_end(const Tokens *t, int from)
 static void
 find_chunks(Tokens *t)
 {
-	int			atoms_size = 16;
-	int			chunks_size = 16;
 	int			at = 0;
 
-	t->atoms = palloc(atoms_size * sizeof(Atom));
-	t->chunks = palloc(chunks_size * sizeof(Chunk));
 	while (at < t->nchars)
 	{
 		Chunk	   *chunk;
 		bool		address = t->chars[at].class == CHAR_AT;
+		int			end;
 
 		/* "@example.com" is an address without a local part */
 		if (address ? !in_atom(t->chars[at + 1].class) : !in_atom(t->chars[at].class))
@@ -241,10 +282,10 @@ find_chunks(Tokens *t)
 			at++;
 			continue;
 		}
-		if (t->nchunks == chunks_size)
+		if (t->nchunks == t->chunks_size)
 		{
-			chunks_size *= 2;
-			t->chunks = repalloc(t->chunks, chunks_size * sizeof(Chunk));
+			t->chunks_size *= 2;
+			t->chunks = repalloc(t->chunks, t->chunks_size * sizeof(Chunk));
 		}
 		chunk = &t->chunks[t->nchunks++];
 		chunk->first = t->natoms;
@@ -255,9 +296,10 @@ find_chunks(Tokens *t)
 			chunk->nlocal = 0;
 			at++;
 		}
-		add_atom(t, &atoms_size, at, atom_end(t, at), 0);
+		end = atom_end(t, at);
+		add_atom(t, at, end, 0);
 		chunk->natoms++;
-		at = atom_end(t, at);
+		at = end;
 		for (;;)
 		{
 			uint32		joiner = t->chars[at].cp;
@@ -276,9 +318,10 @@ find_chunks(Tokens *t)
 				at++;
 			else
 				break;
-			add_atom(t, &atoms_size, at, atom_end(t, at), (char) joiner);
+			end = atom_end(t, at);
+			add_atom(t, at, end, (char) joiner);
 			chunk->natoms++;
-			at = atom_end(t, at);
+			at = end;
 		}
 	}
 }
@@ -291,13 +334,25 @@ Tokens *
 tokenize(const char *source, int length)
 {
 	Tokens	   *t = palloc0(sizeof(Tokens));
-	Folding		folding = {t, length + 16, length / 2 + 16};
 
-	t->text = palloc(folding.text_size);
-	t->chars = palloc(folding.chars_size * sizeof(FoldedChar));
-	fold(&folding, source, length);
-	find_chunks(t);
+	t->text_size = length + 16;
+	t->chars_size = length / 2 + 16;
+	t->atoms_size = t->chunks_size = 16;
+	t->text = palloc(t->text_size);
+	t->chars = palloc(t->chars_size * sizeof(FoldedChar));
+	t->atoms = palloc(t->atoms_size * sizeof(Atom));
+	t->chunks = palloc(t->chunks_size * sizeof(Chunk));
+	tokenize_again(t, source, length);
 	return t;
+}
+
+/* The same, where another text was taken apart before, whose tokens go. */
+void
+tokenize_again(Tokens *t, const char *source, int length)
+{
+	t->length = t->nchars = t->natoms = t->nchunks = 0;
+	fold(t, source, length);
+	find_chunks(t);
 }
 
 void

@@ -47,12 +47,16 @@ typedef struct Tokens
 {
 	char	   *text;			/* folded */
 	int			length;
+	int			text_size;
 	FoldedChar *chars;			/* one more, at the end, of length 0 */
 	int			nchars;
+	int			chars_size;
 	Atom	   *atoms;
 	int			natoms;
+	int			atoms_size;
 	Chunk	   *chunks;
 	int			nchunks;
+	int			chunks_size;
 } Tokens;
 
 /* Bytes that grow; an address or a joined form is put together in one. */
@@ -63,6 +67,7 @@ typedef struct Lexeme
 } Lexeme;
 
 extern Tokens *tokenize(const char *source, int length);
+extern void tokenize_again(Tokens *tokens, const char *source, int length);
 extern void tokens_free(Tokens *tokens);
 extern const char *atom_text(const Tokens *tokens, const Atom *atom, int *len);
 extern int	atom_char_count(const Atom *atom);

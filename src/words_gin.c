@@ -12,6 +12,9 @@
  * GIN asks of each row that may meet a query whether it does, millions of times where
  * frequent words exclude each other.  So queries as search makes them, all of some
  * alternatives, are taken apart once and answered here; others by PostgreSQL's function.
+ *
+ * An index that has words by their beginning alone (word_cuts.c) is asked in the same
+ * way.  Whoever has an entry there may have another word.
  */
 #include "postgres.h"
 
@@ -22,11 +25,14 @@
 #include "tsearch/ts_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "word_cuts.h"
 
 #define MOST_GROUPS		32
 
 PG_FUNCTION_INFO_V1(profiles_query_words);
+PG_FUNCTION_INFO_V1(profiles_query_beginnings);
 PG_FUNCTION_INFO_V1(profiles_compare_longer_words);
+PG_FUNCTION_INFO_V1(profiles_compare_longer_entries);
 PG_FUNCTION_INFO_V1(profiles_words_may_meet);
 
 /* What goes with each entry of a query. */
@@ -34,6 +40,7 @@ typedef struct Entries
 {
 	Pointer		core;			/* what goes with them in PostgreSQL's operator class */
 	int			n;				/* of that one; longer words are behind these */
+	bool	   *others;			/* by n: may its entry be that of other words, too?  NULL: none */
 	int			ngroups;		/* of alternatives; 0: the query is no such one */
 	int		   *longer;			/* words: than which of them those are */
 	int		   *group;			/* of each entry */
@@ -114,6 +121,44 @@ profiles_query_words(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(result);
 }
 
+/* The same where entries are as word_entry() gives them. */
+Datum
+profiles_query_beginnings(PG_FUNCTION_ARGS)
+{
+	int32	   *nentries = (int32 *) PG_GETARG_POINTER(1);
+	Datum	   *words = (Datum *) DatumGetPointer(profiles_query_words(fcinfo));
+	WordCuts   *cuts;
+	Entries    *entries;
+	int			n;
+
+	if (*nentries == 0)
+		PG_RETURN_POINTER(words);
+	cuts = word_cuts_of_index(fcinfo->flinfo);
+	entries = (Entries *) (*(Pointer **) PG_GETARG_POINTER(4))[0];
+	entries->others = palloc0(entries->n * sizeof(bool));
+	n = entries->n;
+	for (int i = 0, longer = 0; i < entries->n; i++)
+	{
+		text	   *word = DatumGetTextPP(words[i]);
+		int			len = VARSIZE_ANY_EXHDR(word);
+		bool		prefix = longer < *nentries - entries->n && entries->longer[longer] == i;
+		int			bits;
+
+		words[i] = UInt64GetDatum(word_entry(cuts, VARDATA_ANY(word), len, &bits));
+		entries->others[i] = len * 8 > bits || (len * 8 == bits && !prefix);
+		/* longer words than one that is cut are cut as well */
+		if (prefix && len * 8 < bits)
+		{
+			entries->longer[n - entries->n] = i;
+			entries->group[n] = entries->group[i];
+			words[n++] = words[i];
+		}
+		longer += prefix;
+	}
+	*nentries = n;
+	PG_RETURN_POINTER(words);
+}
+
 /* Is a lexeme longer than the beginning of words, and begins so?  0: yes; below: there may be one behind it. */
 Datum
 profiles_compare_longer_words(PG_FUNCTION_ARGS)
@@ -125,6 +170,30 @@ profiles_compare_longer_words(PG_FUNCTION_ARGS)
 	if (VARSIZE_ANY_EXHDR(lexeme) < len || memcmp(VARDATA_ANY(lexeme), VARDATA_ANY(beginning), len) != 0)
 		PG_RETURN_INT32(1);
 	PG_RETURN_INT32(VARSIZE_ANY_EXHDR(lexeme) == len ? -1 : 0);
+}
+
+/* The same of entries as word_entry() gives them. */
+Datum
+profiles_compare_longer_entries(PG_FUNCTION_ARGS)
+{
+	uint64		beginning = DatumGetUInt64(PG_GETARG_DATUM(0));
+	uint64		entry = DatumGetUInt64(PG_GETARG_DATUM(1));
+	int			len = 0;
+
+	while (entry_beginning(beginning, len * 8) != beginning)
+		len++;
+	if (entry_beginning(entry, len * 8) != beginning)
+		PG_RETURN_INT32(1);
+	PG_RETURN_INT32(entry == beginning ? -1 : 0);
+}
+
+/* Is an entry met, and with it the word? */
+static inline GinTernaryValue
+is_met(const Entries *entries, const GinTernaryValue *check, int i)
+{
+	if (entries->others != NULL && i < entries->n && entries->others[i] && check[i] == GIN_TRUE)
+		return GIN_MAYBE;
+	return check[i];
 }
 
 /* Is one alternative of each group met? */
@@ -139,7 +208,7 @@ meets_groups(const Entries *entries, const GinTernaryValue *check, int nentries)
 		GinTernaryValue *group = &met[entries->group[i]];
 
 		if (*group != GIN_TRUE && check[i] != GIN_FALSE)
-			*group = check[i];
+			*group = is_met(entries, check, i);
 	}
 	for (int i = 0; i < entries->ngroups; i++)
 	{
@@ -162,7 +231,8 @@ profiles_words_may_meet(PG_FUNCTION_ARGS)
 	if (entries->ngroups > 0)
 		PG_RETURN_GIN_TERNARY_VALUE(meets_groups(entries, check, nentries));
 	met = palloc(entries->n * sizeof(GinTernaryValue));
-	memcpy(met, check, entries->n * sizeof(GinTernaryValue));
+	for (int i = 0; i < entries->n; i++)
+		met[i] = is_met(entries, check, i);
 	for (int i = entries->n; i < nentries; i++)
 	{
 		GinTernaryValue *word = &met[entries->longer[i - entries->n]];

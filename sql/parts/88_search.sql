@@ -75,6 +75,34 @@ CREATE OPERATOR CLASS profiles.attribute_ops FOR TYPE text[] USING gin AS
     STORAGE text;
 COMMENT ON OPERATOR CLASS profiles.attribute_ops USING gin IS 'Internal: values of attributes by their words, as words_ops.';
 
+CREATE FUNCTION profiles._extract_beginnings(text[], internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'people_extract_beginnings' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._extract_beginnings(text[], internal) IS 'Internal: operator class beginning_ops.';
+CREATE FUNCTION profiles._query_beginnings(text[], internal, smallint, internal, internal, internal, internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'profiles_query_beginnings' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._query_beginnings(text[], internal, smallint, internal, internal, internal, internal) IS 'Internal: operator class beginning_ops.';
+CREATE FUNCTION profiles._compare_longer_beginnings(beginning bigint, entry bigint, smallint, internal) RETURNS integer
+    AS 'MODULE_PATHNAME', 'profiles_compare_longer_entries' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._compare_longer_beginnings(bigint, bigint, smallint, internal) IS 'Internal: operator class beginning_ops.';
+CREATE FUNCTION profiles._beginnings_options(internal) RETURNS void
+    AS 'MODULE_PATHNAME', 'profiles_beginnings_options' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._beginnings_options(internal) IS 'Internal: operator class beginning_ops.';
+
+CREATE OPERATOR CLASS profiles.beginning_ops FOR TYPE text[] USING gin AS
+    OPERATOR 1 profiles.@@ (text[], tsquery),
+    FUNCTION 1 pg_catalog.btint8cmp(bigint, bigint),
+    FUNCTION 2 profiles._extract_beginnings(text[], internal),
+    FUNCTION 3 profiles._query_beginnings(text[], internal, smallint, internal, internal, internal, internal),
+    FUNCTION 5 profiles._compare_longer_beginnings(bigint, bigint, smallint, internal),
+    FUNCTION 6 profiles._attributes_may_meet(internal, smallint, text[], integer, internal, internal, internal),
+    FUNCTION 7 (text[]) profiles._beginnings_options(internal),
+    STORAGE bigint;
+COMMENT ON OPERATOR CLASS profiles.beginning_ops USING gin IS 'Internal: as attribute_ops, but words by their first eight bytes, or by less, as the option cuts says.';
+
+CREATE FUNCTION profiles._choose_cuts(sample text, people double precision) RETURNS text
+    AS 'MODULE_PATHNAME', 'profiles_choose_cuts' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._choose_cuts(text, double precision) IS 'Internal: the option cuts of beginning_ops for an index over so many rows, of which a query gives the values of a sample; NULL if it should have whole words, by attribute_ops.';
+
 CREATE FUNCTION profiles._indexed_address(vector tsvector) RETURNS text
     AS 'MODULE_PATHNAME', 'people_indexed_address' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
 COMMENT ON FUNCTION profiles._indexed_address(tsvector) IS 'Internal: how the first address of a person''s vector begins, as the index of addresses has it, and in a byte how much of this a word begins with. NULL if there is none.';
@@ -478,19 +506,27 @@ COMMENT ON FUNCTION profiles._imported_values(integer) IS 'Internal: what is sea
 CREATE FUNCTION profiles._index_imported(import_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    -- words are gathered in a tree, which is slow where it is larger than the processor's cache
-    SET maintenance_work_mem = '16MB'
 AS $$
 DECLARE
     kind text := (SELECT i.kind FROM profiles.import_config i WHERE i.id = import_id);
+    sample constant integer := 10000;
     name text := format('attributes_%s_search', import_id);
-    searched text := profiles._imported_values(import_id);
+    side regclass := profiles._import_table(import_id);
+    searched text := replace(profiles._imported_values(import_id), format('a%s.', import_id), '');
+    -- as its key has found when it was made
+    people double precision := (SELECT greatest(c.reltuples, 1) FROM pg_class c WHERE c.oid = side);
+    cuts text;
+    memory text := current_setting('maintenance_work_mem');
 BEGIN
     IF to_regclass('profiles.' || name) IS NOT NULL THEN
         PERFORM gin_clean_pending_list(('profiles.' || name)::regclass);
     ELSIF searched IS NOT NULL THEN
-        EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s) profiles.attribute_ops)', name, profiles._import_table(import_id),
-                       replace(searched, format('a%s.', import_id), ''));
+        cuts := profiles._choose_cuts(format('SELECT %s FROM %s TABLESAMPLE BERNOULLI (%s) REPEATABLE (0)', searched, side, least(100, 100 * sample / people)), people);
+        -- whole words are gathered in a tree that is slow where it is larger than the processor's cache
+        PERFORM set_config('maintenance_work_mem', CASE WHEN cuts IS NULL THEN '16MB' ELSE memory END, true);
+        EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s) profiles.%s)', name, side, searched,
+                       CASE WHEN cuts IS NULL THEN 'attribute_ops' ELSE format('beginning_ops (cuts = %L)', cuts) END);
+        PERFORM set_config('maintenance_work_mem', memory, true);
         PERFORM profiles._imported_statistics(kind);
         PERFORM profiles._search_statistics_changed(kind);
     END IF;
@@ -604,16 +640,10 @@ BEGIN
         share := least(1, sample / greatest(people, 1)::double precision);
         EXECUTE format($query$
             INSERT INTO profiles.%1$I AS t (word, people, attributes, imported)
-            SELECT l.word, 0, 0, (count(*) / $1)::integer
-            FROM (SELECT profiles._attribute_vector(VARIADIC i.attributes) AS attributes FROM profiles.%2$I s TABLESAMPLE SYSTEM ($1 * 100) REPEATABLE (0) JOIN profiles.%3$I i ON i.key = s.key) i
-            CROSS JOIN LATERAL (
-                SELECT u.lexeme COLLATE "C" AS word FROM unnest(i.attributes) u
-                UNION ALL
-                SELECT DISTINCT left(u.lexeme, n.n) COLLATE "C" || '*' FROM unnest(i.attributes) u, generate_series(1, 4) AS n (n)) l
-            GROUP BY l.word HAVING count(*) > 1
-            ON CONFLICT (word) DO UPDATE SET imported = EXCLUDED.imported $query$,
-            kind || '_search_stat', kind || '_search', kind || '_imported')
-        USING share;
+            SELECT w.word COLLATE "C", 0, 0, (sum(w.attributes) / $1)::integer
+            FROM profiles._count_imported_words($2, $1 * 100) w GROUP BY 1 HAVING sum(w.attributes) > 1
+            ON CONFLICT (word) DO UPDATE SET imported = EXCLUDED.imported $query$, kind || '_search_stat')
+        USING share, kind;
     END IF;
 END
 $$;
@@ -652,6 +682,10 @@ COMMENT ON FUNCTION profiles._search_statistics_changed(text) IS 'Internal: tell
 CREATE FUNCTION profiles._count_words(kind text, percent double precision, OUT word text, OUT people integer, OUT attributes integer) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'profiles_count_words' LANGUAGE C STRICT ROWS 100000;
 COMMENT ON FUNCTION profiles._count_words(text, double precision) IS 'Internal: words of a sample of what is searched, of addresses how they begin, behind a * what words begin with, and of how many people: those who have several words that begin alike count once. A word may come several times.';
+
+CREATE FUNCTION profiles._count_imported_words(kind text, percent double precision, OUT word text, OUT people integer, OUT attributes integer) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'profiles_count_imported_words' LANGUAGE C STRICT ROWS 100000;
+COMMENT ON FUNCTION profiles._count_imported_words(text, double precision) IS 'Internal: as _count_words, of the custom attributes of a sample of people; each reference table counts by itself.';
 
 -- How frequent words are, from a sample, so that a search can choose where to
 -- begin. Of addresses only how they begin. Words that nobody has any more go.

@@ -31,7 +31,7 @@ build() {
 as_user mkdir "$scratch/found" "$scratch/corpus"
 
 say "a bug that must be found"
-sed 's/t->nchars + 1 >= folding->chars_size/t->nchars >= folding->chars_size/' src/tokenizer.c >"$scratch/source/src/broken.c"
+sed 's/t->nchars + 1 >= t->chars_size/t->nchars >= t->chars_size/' src/tokenizer.c >"$scratch/source/src/broken.c"
 ! cmp -s src/tokenizer.c src/broken.c || fail "The bug was not put in."
 build src/broken.c "$scratch/broken"
 ! as_user "$scratch/broken" -max_total_time=60 -artifact_prefix="$scratch/found/" "$scratch/corpus" test/fuzz/corpus >"$scratch/broken.log" 2>&1 ||
