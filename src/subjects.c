@@ -39,6 +39,7 @@ new_table(Subjects *subjects, uint32 nplaces)
 	subjects->most = nplaces / 4 * 3;
 	subjects->subjects = MemoryContextAllocHuge(subjects->context, subjects->most * sizeof(Subject));
 	subjects->n = 0;
+	subjects->keys = NULL;
 	subjects->keys_left = subjects->keys_size = 0;
 }
 
@@ -121,7 +122,7 @@ subjects_add(Subjects *subjects, SubjectPlace *place, uint32 hash, ProfileString
 
 	place->hash = hash;
 	place->number = subjects->n;
-	if (key.len > subjects->keys_left)
+	if (subjects->keys == NULL || key.len > subjects->keys_left)
 	{
 		subjects->keys_size = Max(Min(Max(subjects->keys_size * 2, FIRST_KEYS), MOST_KEYS), key.len);
 		subjects->keys = MemoryContextAlloc(subjects->context, subjects->keys_size);
