@@ -31,7 +31,13 @@ SELECT count(*) > 1000 AS many FROM wcut.asked;
 CREATE TABLE wcut.asked_two AS
 SELECT a.n AS a, b.n AS b, o.op, CASE o.op WHEN 'and' THEN a.query && b.query WHEN 'or' THEN a.query || b.query ELSE a.query && !!b.query END AS query
 FROM wcut.asked a JOIN wcut.asked b ON b.n = 1 + a.n * 37 % (SELECT max(n) FROM wcut.asked), (VALUES ('and'), ('or'), ('not')) AS o (op)
-WHERE a.n % 17 = 0;
+WHERE a.n % 17 = 0
+UNION
+-- of one row, one that is cut and one that is not
+SELECT a.n, b.n, 'and', b.query && a.query
+FROM wcut.words x JOIN wcut.words y ON y.id = x.id AND y.word <> x.word
+JOIN wcut.asked a ON a.word = left(x.word, 9) AND a.kind = 'prefix' JOIN wcut.asked b ON b.word = left(y.word, 1) AND b.kind = 'prefix'
+WHERE x.id % 45 IN (1, 5);
 CREATE TABLE wcut.expected_two AS
 SELECT t.a, t.b, t.op, x.id FROM wcut.asked_two t
 CROSS JOIN LATERAL (
@@ -88,6 +94,8 @@ SELECT amvalidate(c.oid) FROM pg_opclass c WHERE c.opcname = 'beginning_ops';
 CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'crm'));
 CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'crm:24'));
 CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'crm:26'));
+CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'c:17'));
+CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'c:18'));
 CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'crm:65'));
 CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'crm:32 '));
 CREATE INDEX ON wcut.rows USING gin ((ARRAY[crm]) profiles.beginning_ops (cuts = 'crm:32 a:16'));
