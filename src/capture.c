@@ -55,7 +55,8 @@ PG_FUNCTION_INFO_V1(profiles_remove_triggers);
 #define NEW_ROWS	"profiles_new_rows"
 
 #define PENDING_COLUMNS	7		/* source_id, those of a folded row, captured_at */
-#define PENDING_BATCH	300		/* rows written together */
+#define PENDING_BATCH	300		/* rows written together, */
+#define PENDING_BATCH_SIZE	(8 * 1024 * 1024)	/* as long as they take no more bytes */
 
 /* What is written for a statement; the statements are below. */
 typedef enum Writing
@@ -404,7 +405,7 @@ put_pending(void *put_to, Datum *folded, bool *folded_nulls)
 	old = MemoryContextSwitchTo(writer->context);
 	ExecStoreHeapTuple(heap_form_tuple(tupdesc, values, nulls), writer->slots[writer->nrows++], false);
 	MemoryContextSwitchTo(old);
-	if (writer->nrows == PENDING_BATCH)
+	if (writer->nrows == PENDING_BATCH || MemoryContextMemAllocated(writer->context, false) > PENDING_BATCH_SIZE)
 		flush_pending(writer);
 }
 

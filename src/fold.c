@@ -416,10 +416,10 @@ profiles_put_cut(ProfilesFold *fold, Datum key, struct varlena *profile, uint32 
 	foreach(lc, names)
 	{
 		text	   *example = DatumGetTextPP(key);
-		int			len = pg_mbcliplen(VARDATA_ANY(example), VARSIZE_ANY_EXHDR(example), EXAMPLE_SIZE);
 		Datum		values[] = {(Datum) 0, CStringGetTextDatum(psprintf("cut %s", (char *) lfirst(lc))), (Datum) 0,
-		Int64GetDatum(1), PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(example), len))};
-		bool		nulls[] = {true, false, true, false, false};
+		Int64GetDatum(1), PointerGetDatum(example)};
+		/* who forgets a subject looks for its key */
+		bool		nulls[] = {true, false, true, false, VARSIZE_ANY_EXHDR(example) > EXAMPLE_SIZE};
 
 		if (fold->put != NULL)
 			fold->put(fold->put_to, values, nulls);

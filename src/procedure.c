@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(profiles_run_sync);
 PG_FUNCTION_INFO_V1(profiles_lock_kind);
 PG_FUNCTION_INFO_V1(profiles_lock_relation);
 PG_FUNCTION_INFO_V1(profiles_lock_tables);
+PG_FUNCTION_INFO_V1(profiles_upkeep_in_block);
 
 #define STEP_ATTEMPTS	5		/* to do a step that loses deadlocks */
 
@@ -44,6 +45,9 @@ const char *const profiles_kinds[PROFILES_KINDS] = {"user", "account"};
 
 /* Does this session run upkeep of a kind, so that nobody else writes its profiles? */
 bool		profiles_upkeep_runs[PROFILES_KINDS];
+
+/* In a transaction block? */
+static bool upkeep_in_block = false;
 
 static void
 set_tag(LOCKTAG *tag, Oid extension, int kind, ProfilesLock lock)
@@ -212,11 +216,12 @@ run_kind(Run *run, int kind)
 		direct = profiles_lock(run->extension, kind, PROFILES_DIRECT_LOCK, ExclusiveLock,
 							   session, true);
 		profiles_upkeep_runs[kind] = true;
+		upkeep_in_block = run->atomic;
 		run_steps(run, kind);
 	}
 	PG_FINALLY();
 	{
-		profiles_upkeep_runs[kind] = false;
+		profiles_upkeep_runs[kind] = upkeep_in_block = false;
 		if (session)
 		{
 			if (direct)
@@ -387,6 +392,13 @@ profiles_lock_relation(PG_FUNCTION_ARGS)
 	if (get_rel_namespace(relation) == get_func_namespace(fcinfo->flinfo->fn_oid))
 		LockRelationOid(relation, PG_GETARG_BOOL(1) ? ShareRowExclusiveLock : AccessExclusiveLock);
 	PG_RETURN_VOID();
+}
+
+/* _upkeep_in_block(): does this session run upkeep in a transaction block, so that it keeps its locks? */
+Datum
+profiles_upkeep_in_block(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(upkeep_in_block);
 }
 
 /* ---------- the tables of sources ---------- */

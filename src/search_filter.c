@@ -134,7 +134,7 @@ collect_wanted(Node *quals, Wanted *wanted)
 	wanted->begins = lappend_int(wanted->begins, op->opno != TextEqualOperator);
 }
 
-/* Are values of a column in the index of attributes? */
+/* Are values of a column in the index of attributes?  Those of countries may have changed since. */
 static bool
 is_indexed(Search *search, const char *column)
 {
@@ -142,7 +142,7 @@ is_indexed(Search *search, const char *column)
 	Datum		values[] = {CStringGetTextDatum(profiles_kinds[search->kind]), CStringGetTextDatum(column)};
 	bool		found;
 
-	if (SPI_execute_with_args("SELECT FROM profiles._search_columns($1) c WHERE c.column_name = $2", lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("SELECT FROM profiles._search_columns($1) c WHERE c.column_name = $2 AND c.column_name NOT IN ('first_seen_country_name', 'last_seen_country_name')", lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look up a column");
 	found = SPI_processed > 0;
 	SPI_freetuptable(SPI_tuptable);
@@ -217,7 +217,7 @@ wanted_words(Search *search, SPIPlanPtr plan, WantedWords *words)
 	{
 		const char *column = list_nth(wanted.columns, i);
 		bool		name = strcmp(column, psprintf("%s_name", profiles_kinds[search->kind])) == 0;
-		bool		attribute = !name && strcmp(column, psprintf("%s_email", profiles_kinds[search->kind])) != 0;
+		bool		attribute = !name && (search->kind != 0 || strcmp(column, "user_email") != 0);
 
 		if (attribute && !is_indexed(search, column))
 			continue;

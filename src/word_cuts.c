@@ -197,6 +197,7 @@ count_entries(Choice *choice, int from, int to, int common, int bits)
 	double		in_vain = 0;	/* sum over these */
 	int			next;
 
+	CHECK_FOR_INTERRUPTS();
 	for (int i = from; i < to; i = next)
 	{
 		int			count;
@@ -269,7 +270,6 @@ choose_cuts(Choice *choice, int from, int to, int told)
 	/* that is so of a part, not of all */
 	if (uncut < 0)
 		uncut = to - from;
-	CHECK_FOR_INTERRUPTS();
 	for (bits = common + FEWEST_BITS; bits < ENTRY_BITS; bits++)
 	{
 		if (may_cut(bits) && (cut = count_entries(choice, from, to, common, bits)) >= 0)

@@ -537,7 +537,7 @@ END
 $$;
 COMMENT ON FUNCTION profiles._write_range(text) IS 'Internal: writes the next range of keys from staging into stored profiles.';
 
--- Can a rebuild that was interrupted while it wrote go on? Only if staging is
+-- Can a rebuild that was interrupted while it wrote, or after, go on? Only if staging is
 -- whole, nothing new is due, and all that has happened since is pending.
 CREATE FUNCTION profiles._can_resume(kind text) RETURNS boolean
     LANGUAGE plpgsql
@@ -547,17 +547,20 @@ DECLARE
     state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _can_resume.kind);
     staged bigint;
 BEGIN
-    IF state.phase IS DISTINCT FROM 'write'
-       OR to_regclass(format('profiles.%I', kind || '_staging')) IS NULL
+    IF state.phase IS NULL OR state.phase NOT IN ('write', 'index')
        OR EXISTS (SELECT FROM profiles.source_config c WHERE c.capture <> 'deferred')
        OR EXISTS (SELECT FROM profiles.due d WHERE d.kind = _can_resume.kind AND NOT d.id = ANY (state.due_ids)) THEN
+        RETURN false;
+    ELSIF state.phase = 'index' THEN
+        RETURN true;
+    ELSIF to_regclass(format('profiles.%I', kind || '_staging')) IS NULL THEN
         RETURN false;
     END IF;
     EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_staging') INTO staged;
     RETURN staged = state.total;
 END
 $$;
-COMMENT ON FUNCTION profiles._can_resume(text) IS 'Internal: can an interrupted rebuild go on with writing?';
+COMMENT ON FUNCTION profiles._can_resume(text) IS 'Internal: can an interrupted rebuild go on where it was?';
 
 -- Begins a rebuild. It is due from here on, so that if it is interrupted the
 -- next refresh completes it: what was pending is taken as sources are folded.

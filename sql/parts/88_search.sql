@@ -255,6 +255,10 @@ END
 $$;
 COMMENT ON FUNCTION profiles._index_search(text) IS 'Internal: makes the indexes of search that are missing.';
 
+CREATE FUNCTION profiles._upkeep_in_block() RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profiles_upkeep_in_block' LANGUAGE C;
+COMMENT ON FUNCTION profiles._upkeep_in_block() IS 'Internal: does this session run upkeep in a transaction block?';
+
 -- A rebuild that finds nobody to be searched makes the indexes when all are there:
 -- that takes a fraction of the time, and they are a quarter smaller.
 CREATE FUNCTION profiles._unindex_search(kind text) RETURNS void
@@ -268,12 +272,13 @@ DECLARE
     i record;
 BEGIN
     EXECUTE format('SELECT EXISTS (SELECT FROM profiles.%I)', kind || '_search') INTO found;
-    IF NOT found THEN
+    -- whoever searches would wait for the end of a transaction block
+    IF NOT found AND NOT profiles._upkeep_in_block() THEN
         FOR i IN SELECT * FROM profiles._search_indexes(kind) LOOP
             EXECUTE format('DROP INDEX IF EXISTS profiles.%I', i.name);
         END LOOP;
     END IF;
-EXCEPTION WHEN lock_not_available OR object_in_use THEN
+EXCEPTION WHEN lock_not_available OR object_in_use OR deadlock_detected THEN
     -- somebody searches: then as in any other rebuild
     NULL;
 END

@@ -29,7 +29,7 @@ CREATE TABLE lv.keeps (LIKE lv.plain);
 CREATE TABLE lv.under_view (LIKE lv.plain);
 CREATE VIEW lv.shown_events AS SELECT * FROM lv.under_view;
 CREATE TABLE lv.fails (LIKE lv.plain);
-CREATE TABLE lv.json (event jsonb);
+CREATE TABLE lv.jsons (event jsonb);
 CREATE TABLE lv.domain (uid text, acc text, ts timestamptz, sid text, plan lv.plan_name);
 CREATE TABLE lv.bytes (uid text, acc text, ts timestamptz, sid text, plan bytea);
 CREATE TABLE lv.parts (LIKE lv.plain) PARTITION BY RANGE (ts);
@@ -38,7 +38,7 @@ CREATE TABLE lv.gone (LIKE lv.plain);
 CREATE VIEW lv.all_events AS
 SELECT * FROM lv.plain UNION ALL SELECT * FROM lv.immediate UNION ALL SELECT * FROM lv.keeps UNION ALL SELECT * FROM lv.under_view
 UNION ALL SELECT * FROM lv.fails WHERE plan IS DISTINCT FROM 'bad'
-UNION ALL SELECT event ->> 'uid', event ->> 'acc', (event ->> 'ts')::timestamptz, event ->> 'sid', event ->> 'plan' FROM lv.json
+UNION ALL SELECT event ->> 'uid', event ->> 'acc', (event ->> 'ts')::timestamptz, event ->> 'sid', event ->> 'plan' FROM lv.jsons
 UNION ALL SELECT uid, acc, ts, sid, plan::text FROM lv.domain UNION ALL SELECT uid, acc, ts, sid, plan::text FROM lv.bytes
 UNION ALL SELECT * FROM lv.parts UNION ALL SELECT * FROM lv.gone;
 CREATE VIEW lv.oracle AS
@@ -63,7 +63,7 @@ SELECT profiles.add_source('lv.immediate', mapping => '{"user_id": "uid", "accou
 SELECT profiles.add_source('lv.keeps', mapping => '{"user_id": "uid", "account_id": "acc", "session": "sid", "plan": "plan"}', on_change => 'keep');
 SELECT profiles.add_source('lv.shown_events', mapping => '{"user_id": "uid", "account_id": "acc", "session": "sid", "plan": "plan"}', capture => 'none');
 SELECT profiles.add_source('lv.fails', mapping => '{"user_id": "uid", "account_id": "acc", "session": "sid", "plan": "CASE WHEN plan = ''bad'' THEN (1 / (length(plan) - 3))::text ELSE plan END"}');
-SELECT profiles.add_source('lv.json', mapping => '{"user_id": "event ->> ''uid''", "account_id": "event ->> ''acc''", "session": "event ->> ''sid''", "seen_at": "(event ->> ''ts'')::timestamptz", "plan": "event ->> ''plan''"}');
+SELECT profiles.add_source('lv.jsons', mapping => '{"user_id": "event ->> ''uid''", "account_id": "event ->> ''acc''", "session": "event ->> ''sid''", "seen_at": "(event ->> ''ts'')::timestamptz", "plan": "event ->> ''plan''"}');
 SELECT profiles.add_source('lv.domain', mapping => '{"user_id": "uid", "account_id": "acc", "session": "sid", "plan": "plan"}');
 SELECT profiles.add_source('lv.bytes', mapping => '{"user_id": "uid", "account_id": "acc", "session": "sid", "plan": "plan"}');
 SELECT profiles.add_source('lv.parts', mapping => '{"user_id": "uid", "account_id": "acc", "session": "sid", "plan": "plan"}');
@@ -89,7 +89,7 @@ DECLARE t text; r int;
 BEGIN
     FOREACH t IN ARRAY tables LOOP
         FOR r IN SELECT n FROM lv.row WHERE way = 'rows' UNION ALL SELECT 0 WHERE way = 'statement' LOOP
-            EXECUTE format(CASE t WHEN 'json' THEN 'INSERT INTO lv.json SELECT jsonb_build_object(''uid'', uid, ''acc'', acc, ''ts'', ts, ''sid'', sid, ''plan'', plan) FROM (%s) e'
+            EXECUTE format(CASE t WHEN 'json' THEN 'INSERT INTO lv.jsons SELECT jsonb_build_object(''uid'', uid, ''acc'', acc, ''ts'', ts, ''sid'', sid, ''plan'', plan) FROM (%s) e'
                                   WHEN 'bytes' THEN 'INSERT INTO lv.bytes SELECT uid, acc, ts, sid, convert_to(plan, ''UTF8'') FROM (%s) e'
                                   ELSE 'INSERT INTO lv.' || t || ' SELECT * FROM (%s) e' END,
                            format('SELECT %L || who AS uid, %L || n %% 2 AS acc, ts + %s * interval ''1 day'' AS ts, sid, plan FROM lv.row WHERE %s IN (0, n) AND (%L = ''plain'' OR n IN (2, 6, 9, 10))', t || ' ', t || ' ', days, r, t));
@@ -122,7 +122,7 @@ UPDATE lv.plain SET plan = plan || 'more' WHERE octet_length(plan) > 1048576;
 SELECT count(*) AS pending FROM profiles.user_pending WHERE left_out IS NULL;
 UPDATE lv.plain SET plan = 'm' || plan, uid = uid || ' moved' WHERE uid IN ('plain tie', 'plain at');
 UPDATE lv.immediate SET plan = 'm' || plan WHERE uid IN ('immediate tie', 'immediate at');
-DELETE FROM lv.json WHERE event ->> 'uid' IN ('json tie', 'json four');
+DELETE FROM lv.jsons WHERE event ->> 'uid' IN ('json tie', 'json four');
 DELETE FROM lv.domain WHERE length(plan) > 1000000;
 WITH gone AS (DELETE FROM lv.keeps WHERE uid IN ('keeps at', 'keeps four') RETURNING *) INSERT INTO lv.gone TABLE gone;
 CALL profiles.refresh();
@@ -156,7 +156,7 @@ CALL profiles.refresh();
 -- a key that is too long is left out, and never written whole
 INSERT INTO lv.plain VALUES (repeat('k', 3000000), 'x', '2026-01-01Z', 's', 'gold');
 INSERT INTO lv.fails VALUES (repeat('k', 3000000), 'x', '2026-01-01Z', 's', 'gold'), ('x', 'x', '2026-01-01Z', 's', 'bad');
-INSERT INTO lv.json VALUES (jsonb_build_object('uid', repeat('k', 3000000), 'acc', 'x', 'ts', '2026-01-01Z', 'sid', 's'));
+INSERT INTO lv.jsons VALUES (jsonb_build_object('uid', repeat('k', 3000000), 'acc', 'x', 'ts', '2026-01-01Z', 'sid', 's'));
 SELECT max(octet_length(key)) AS key, max(octet_length(example)) AS example FROM profiles.user_pending;
 CALL profiles.refresh();
 SELECT source, left_out -> 'long user_id' AS long, octet_length(examples ->> 'long user_id') AS example FROM profiles.status WHERE kind = 'user' AND left_out ? 'long user_id' ORDER BY 1;

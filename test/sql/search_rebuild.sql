@@ -34,8 +34,10 @@ SELECT phase, done, total, percent FROM profiles.progress WHERE kind = 'user';
 SELECT count(*) FROM profiles.users;
 CREATE TABLE sr.without AS TABLE sr.answers;
 
--- interrupted here, the next refresh completes it
+-- interrupted here, the next refresh goes on with it
+SET client_min_messages = notice;
 CALL profiles.refresh('user');
+SET client_min_messages = warning;
 SELECT phase FROM profiles.progress WHERE kind = 'user';
 TABLE sr.indexes ORDER BY 1;
 CREATE TABLE sr.with AS TABLE sr.answers;
@@ -55,6 +57,36 @@ TABLE sr.indexes ORDER BY 1;
 CALL profiles.rebuild('user');
 TABLE sr.indexes ORDER BY 1;
 SELECT key FROM profiles.verify();
+
+-- what no vector has is looked up in another way: an account's e-mail, and countries, which may be added
+CREATE TABLE sr.accounts (ts timestamptz, user_id text, account_id text, account_name text, country text);
+INSERT INTO sr.accounts SELECT '2026-01-01Z', NULL, 'a' || i, 'Acme ' || i, CASE WHEN i = 2500 THEN 'XK' ELSE 'DE' END FROM generate_series(1, 2500) AS i;
+CREATE TABLE sr.crm AS SELECT 'a' || i AS account, 'billing@acme' || i || '.example' AS account_email FROM generate_series(1, 2500) AS i;
+SELECT profiles.add_source('sr.accounts');
+CALL profiles.rebuild('account');
+SELECT profiles.add_attributes('account', 'sr.crm', 'account', 'account_id');
+CALL profiles.sync();
+SELECT account_id FROM profiles.search_accounts('acme', filter => 'account_email = ''billing@acme7.example''');
+SELECT account_id FROM profiles.search_accounts('acme', filter => 'account_email LIKE ''billing@acme77.%''');
+INSERT INTO profiles.country VALUES ('XK', 'Kosovo');
+SELECT account_id FROM profiles.search_accounts('acme', filter => 'last_seen_country_name = ''Kosovo''');
+SELECT account_id FROM profiles.search_accounts('acme', filter => 'last_seen_country_name LIKE ''Kos%''');
+DELETE FROM profiles.country WHERE code = 'XK';
+SELECT profiles.drop_attributes('account', 'sr.crm');
+SELECT profiles.drop_source('sr.accounts');
+CALL profiles.rebuild('account');
+
+-- in a transaction block they stay, since others would wait for its end
+SELECT profiles.drop_source('sr.events');
+CALL profiles.rebuild('user');
+SELECT count(*) FROM profiles.users;
+SELECT profiles.add_source('sr.events');
+CREATE TABLE sr.before AS SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'i' AND c.relname ~ '^user_(search|word)_.*_idx$';
+BEGIN;
+CALL profiles.rebuild('user');
+COMMIT;
+SELECT count(*) FROM profiles.users;
+SELECT count(*) AS kept FROM pg_class c JOIN sr.before b ON b.oid = c.oid;
 
 -- few are written with their indexes
 SELECT profiles.drop_source('sr.events');
