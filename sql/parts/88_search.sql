@@ -260,7 +260,7 @@ CREATE FUNCTION profiles._upkeep_in_block() RETURNS boolean
 COMMENT ON FUNCTION profiles._upkeep_in_block() IS 'Internal: does this session run upkeep in a transaction block?';
 
 -- A rebuild that finds nobody to be searched makes the indexes when all are there:
--- that takes a fraction of the time, and they are a quarter smaller.
+-- that takes less time, and they are smaller.
 CREATE FUNCTION profiles._unindex_search(kind text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
