@@ -461,7 +461,7 @@ BEGIN
     WHERE p.source_id = _fold_source.source_id AND p.kind = _fold_source.kind AND NOT p.folded;
     EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
                    'INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
-                   'SELECT $1, CASE WHEN f.left_out IS NULL THEN f.key ELSE left(f.key, 200) END, f.left_out, f.profile, f.events, f.example '
+                   'SELECT $1, f.key, f.left_out, f.profile, f.events, f.example '
                    'FROM profiles._fold($2, $3) f', kind || '_pending', staging)
     USING source_id, view, kind;
 
@@ -473,7 +473,7 @@ BEGIN
     DELETE FROM profiles.source_count n WHERE n.source_id = _fold_source.source_id AND n.kind = _fold_source.kind;
     EXECUTE format('INSERT INTO profiles.source_count (source_id, kind, reason, events, example) '
                    'SELECT $1, $2, CASE WHEN b.key IS NOT NULL THEN ''blocked'' ELSE coalesce(s.left_out, ''folded'') END, '
-                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL AND b.key IS NULL AND e.key IS NULL THEN coalesce(s.example, s.key) END) '
+                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL AND b.key IS NULL AND e.key IS NULL THEN left(coalesce(s.example, s.key), 200) END) '
                    'FROM profiles.%I s '
                    'LEFT JOIN profiles.blocked e ON e.kind = $2 AND s.profile IS NULL AND e.key = coalesce(s.example, s.key) '
                    'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key AND s.profile IS NOT NULL '
