@@ -207,8 +207,8 @@ leave_out(DirectRun *run, const char *reason, ProfileString key)
 		int			len = key.len;
 		char	   *example;
 
-		if (len > 200)
-			len = pg_mbcliplen(key.data, len, 200);
+		if (len > PROFILES_EXAMPLE)
+			len = pg_mbcliplen(key.data, len, PROFILES_EXAMPLE);
 		example = pnstrdup(key.data, len);
 		if (left_out->example == NULL)
 			left_out->example = example;

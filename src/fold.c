@@ -51,7 +51,6 @@ PG_FUNCTION_INFO_V1(profiles_check_source);
 #define FOLD_FETCH	50			/* rows read at once */
 #define FOLD_BATCH_SIZE	(64 * 1024 * 1024)	/* as long as they take no more bytes */
 #define MOST_PAIRS	48			/* of arguments of _fold_agg */
-#define EXAMPLE_SIZE	200		/* bytes of the key of an event left out */
 
 /* Columns of a source's view that are no attributes of profiles. */
 static const char *const not_attributes[] = {
@@ -271,7 +270,7 @@ fold_query(ProfilesFold *fold, const char *from)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "SELECT CASE WHEN octet_length(%s) > " CppAsString2(PROFILES_MAX_KEY) " THEN left(%s, " CppAsString2(EXAMPLE_SIZE) ") "
+					 "SELECT CASE WHEN octet_length(%s) > " CppAsString2(PROFILES_MAX_KEY) " THEN left(%s, " CppAsString2(PROFILES_EXAMPLE) ") "
 					 "ELSE %s END, %s, profiles._fold_agg(%u, %s%s) "
 					 "FILTER (WHERE coalesce((%s) LIKE 'future %%', true)), "
 					 "count(*), NULL::text FROM %s",
@@ -419,7 +418,7 @@ profiles_put_cut(ProfilesFold *fold, Datum key, struct varlena *profile, uint32 
 		Datum		values[] = {(Datum) 0, CStringGetTextDatum(psprintf("cut %s", (char *) lfirst(lc))), (Datum) 0,
 		Int64GetDatum(1), PointerGetDatum(example)};
 		/* who forgets a subject looks for its key */
-		bool		nulls[] = {true, false, true, false, VARSIZE_ANY_EXHDR(example) > EXAMPLE_SIZE};
+		bool		nulls[] = {true, false, true, false, VARSIZE_ANY_EXHDR(example) > PROFILES_EXAMPLE};
 
 		if (fold->put != NULL)
 			fold->put(fold->put_to, values, nulls);
@@ -574,7 +573,7 @@ store_bad_row(ProfilesFold *fold, int sqlstate, ParamListInfo params)
 		"FROM unnest($4) AS %s";
 
 	reason = quote_literal_cstr(reason);
-	if (try_fold(fold, NULL, psprintf(format, reason, psprintf("left(%s, 200)", key->expression), alias), params) != 0)
+	if (try_fold(fold, NULL, psprintf(format, reason, psprintf("left(%s, %d)", key->expression, PROFILES_EXAMPLE), alias), params) != 0)
 		(void) try_fold(fold, NULL, psprintf(format, reason, "NULL::text", alias), params);
 }
 

@@ -118,6 +118,7 @@ extern Query *profiles_import_query(List *entries);
 /* fold.c */
 #define PROFILES_MAX_KEY	1024	/* bytes; an index takes no more than a third
 									 * of a page */
+#define PROFILES_EXAMPLE	200		/* of a key that is shown as that of an event left out */
 
 typedef struct DirectFold DirectFold;
 
