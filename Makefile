@@ -35,6 +35,7 @@ OBJS = \
 	src/fold.o \
 	src/fold_tables.o \
 	src/import.o \
+	src/index_entries.o \
 	src/merge.o \
 	src/people.o \
 	src/people_parser.o \
@@ -61,6 +62,7 @@ OBJS = \
 	src/search_tiers.o \
 	src/search_typos.o \
 	src/search_upkeep.o \
+	src/source_parts.o \
 	src/subjects.o \
 	src/text_length.o \
 	src/text_node.o \

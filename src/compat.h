@@ -127,13 +127,23 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 #if PG_VERSION_NUM >= 160000
 #define PROFILES_UPDATE_INDEXES TU_UpdateIndexes
 #define PROFILES_ANY_INDEXES(update) ((update) != TU_None)
+#define PROFILES_ALL_INDEXES(update) ((update) == TU_All)
 #define PROFILES_INSERT_INDEX_TUPLES(relinfo, slot, estate, update) \
 	ExecInsertIndexTuples((relinfo), (slot), (estate), true, false, NULL, NIL, (update) == TU_Summarizing)
 #else
 #define PROFILES_UPDATE_INDEXES bool
 #define PROFILES_ANY_INDEXES(update) (update)
+#define PROFILES_ALL_INDEXES(update) (update)
 #define PROFILES_INSERT_INDEX_TUPLES(relinfo, slot, estate, update) \
 	ExecInsertIndexTuples((relinfo), (slot), (estate), true, false, NULL, NIL)
+#endif
+
+/* 18 says whether an index is read backwards, not by which operator. */
+#if PG_VERSION_NUM >= 180000
+#define PROFILES_SORT_AS_INDEX(index, descending, support) PrepareSortSupportFromIndexRel((index), (descending), (support))
+#else
+#define PROFILES_SORT_AS_INDEX(index, descending, support) \
+	PrepareSortSupportFromIndexRel((index), (descending) ? BTGreaterStrategyNumber : BTLessStrategyNumber, (support))
 #endif
 
 /* 16 lets others look a setting up; before, all of them have to be looked through. */

@@ -12,21 +12,22 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "executor/spi.h"
+#include "index_entries.h"
 #include "miscadmin.h"
 #include "parser/parse_relation.h"
 #include "profile.h"
 #include "rewrite/rewriteHandler.h"
+#include "search.h"
 #include "upkeep.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -70,13 +71,15 @@ enum
 /* A pending row that is to be merged. */
 typedef struct PendingRow
 {
-	ProfileString key;
+	Datum		key_text;
+	ProfileString key;			/* its bytes */
 	struct varlena *profile;
 } PendingRow;
 
 typedef struct Merge
 {
 	const char *kind;
+	Oid			schema;
 	Relation	pending;
 	Relation	storage;
 	AttrNumber	key;			/* columns of storage */
@@ -105,13 +108,13 @@ typedef struct Update
 	EState	   *estate;
 	ResultRelInfo *relinfo;
 	TransitionCaptureState *transition;
-	Relation	index;
-	IndexScanDesc scan;
-	TupleTableSlot *old;
+	IndexRows  *stored;
+	IndexEntries *entries;		/* NULL: entries of indexes are left to the executor */
 	TupleTableSlot *new;
 	bool		by_accessors;	/* all generated columns are computed here */
 	ProfileAccessor *columns;	/* per column; for generated ones */
 	int			last_kept;		/* columns behind this one are generated */
+	bool		only_searched;	/* row triggers look only for changes of generated texts */
 	MemoryContext context;		/* of one profile */
 } Update;
 
@@ -229,6 +232,61 @@ find_accessors(Update *update, Merge *merge)
 	}
 }
 
+/*
+ * Are search's the only triggers on updated rows?  Their condition, which is asked
+ * here more quickly, is that one of the generated texts has changed.
+ */
+static bool
+only_search_triggers(Relation storage)
+{
+	TriggerDesc *triggers = storage->trigdesc;
+
+	if (triggers == NULL || !triggers->trig_update_after_row)
+		return true;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+		FmgrInfo	function;
+
+		if (!TRIGGER_FOR_ROW(trigger->tgtype) || !TRIGGER_FOR_UPDATE(trigger->tgtype))
+			continue;
+		fmgr_info(trigger->tgfoid, &function);
+		if (function.fn_addr != profiles_note_searched || trigger->tgqual == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Has an update left the generated texts as they were? */
+static bool
+has_same_texts(Update *update, TupleTableSlot *old)
+{
+	TupleTableSlot *new = update->new;
+	TupleDesc	tupdesc = new->tts_tupleDescriptor;
+
+	slot_getallattrs(old);
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
+		struct varlena *a;
+		struct varlena *b;
+
+		if (column->attgenerated != ATTRIBUTE_GENERATED_STORED || column->attisdropped || column->atttypid != TEXTOID)
+			continue;
+		if (old->tts_isnull[i] != new->tts_isnull[i])
+			return false;
+		if (old->tts_isnull[i])
+			continue;
+		a = (struct varlena *) DatumGetPointer(old->tts_values[i]);
+		b = (struct varlena *) DatumGetPointer(new->tts_values[i]);
+		if (VARATT_IS_EXTERNAL(a) || VARATT_IS_COMPRESSED(a))
+			a = PG_DETOAST_DATUM_PACKED(PointerGetDatum(a));
+		if (VARSIZE_ANY_EXHDR(a) != VARSIZE_ANY_EXHDR(b) || memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Prepares updates, as for a statement; false if they have to be left to one. */
 static bool
 begin_update(Update *update, Merge *merge)
@@ -236,6 +294,7 @@ begin_update(Update *update, Merge *merge)
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 	EState	   *estate;
 	ResultRelInfo *relinfo;
+	Relation	index;
 
 	if (!is_plain(merge->storage))
 		return false;
@@ -251,8 +310,8 @@ begin_update(Update *update, Merge *merge)
 	InitResultRelInfo(relinfo, merge->storage, 1, NULL, 0);
 	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, relinfo);
 	ExecOpenIndices(relinfo, false);
-	update->index = find_index(relinfo, merge->key);
-	if (update->index == NULL)
+	index = find_index(relinfo, merge->key);
+	if (index == NULL)
 	{
 		ExecCloseIndices(relinfo);
 		FreeExecutorState(estate);
@@ -268,8 +327,11 @@ begin_update(Update *update, Merge *merge)
 	CommandCounterIncrement();
 	estate->es_output_cid = GetCurrentCommandId(true);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	update->scan = PROFILES_INDEX_BEGINSCAN(merge->storage, update->index, GetActiveSnapshot(), 1);
-	update->old = table_slot_create(merge->storage, NULL);
+	update->stored = rows_open(merge->schema, merge->kind, "profile", "key", ROWS_BY_KEY);
+	if (update->stored == NULL)
+		elog(ERROR, "profiles have no index by key");
+	update->entries = index_entries_begin(relinfo, index, merge->profile);
+	update->only_searched = update->by_accessors && update->transition == NULL && only_search_triggers(merge->storage);
 	update->new = MakeSingleTupleTableSlot(RelationGetDescr(merge->storage), &TTSOpsVirtual);
 	update->context = AllocSetContextCreate(CurrentMemoryContext, "merged profile", ALLOCSET_DEFAULT_SIZES);
 	return true;
@@ -278,8 +340,9 @@ begin_update(Update *update, Merge *merge)
 static void
 end_update(Update *update)
 {
-	index_endscan(update->scan);
-	ExecDropSingleTupleTableSlot(update->old);
+	if (update->entries != NULL)
+		index_entries_end(update->entries);
+	rows_close(update->stored);
 	ExecDropSingleTupleTableSlot(update->new);
 	MemoryContextDelete(update->context);
 	ExecASUpdateTriggers(update->estate, update->relinfo, update->transition);
@@ -307,11 +370,11 @@ merge_rows(const PendingRow *rows, int n, ProfileContent *result)
 	}
 }
 
-/* Makes update->new of update->old with another profile. */
+/* Makes update->new of the stored row with another profile. */
 static void
 make_row(Update *update, Merge *merge, const ProfileContent *content, struct varlena *profile)
 {
-	TupleTableSlot *old = update->old;
+	TupleTableSlot *old = update->stored->slot;
 	TupleTableSlot *new = update->new;
 	TupleDesc	tupdesc = RelationGetDescr(merge->storage);
 	int			kept = update->by_accessors ? update->last_kept : tupdesc->natts;
@@ -341,11 +404,11 @@ make_row(Update *update, Merge *merge, const ProfileContent *content, struct var
 		ExecConstraints(update->relinfo, new, update->estate);
 }
 
-/* Replaces the row in update->old by update->new; false if somebody else was faster. */
+/* Replaces the stored row by update->new; false if somebody else was faster. */
 static bool
 replace_row(Update *update, Merge *merge)
 {
-	TupleTableSlot *old = update->old;
+	TupleTableSlot *old = update->stored->slot;
 	TupleTableSlot *new = update->new;
 	TM_FailureData failure;
 	LockTupleMode lock_mode;
@@ -359,51 +422,41 @@ replace_row(Update *update, Merge *merge)
 		return false;
 	if (result != TM_Ok)
 		elog(ERROR, "could not update a profile: %d", result);
-	if (PROFILES_ANY_INDEXES(update_indexes))
+	if (update->entries != NULL && PROFILES_ALL_INDEXES(update_indexes))
+		index_entries_add(update->entries, new, update->estate);
+	else if (PROFILES_ANY_INDEXES(update_indexes))
 		recheck = PROFILES_INSERT_INDEX_TUPLES(update->relinfo, new, update->estate, update_indexes);
-	ExecARUpdateTriggers(update->estate, update->relinfo, NULL, NULL, &old->tts_tid, NULL, new, recheck,
-						 update->transition, false);
+	if (!update->only_searched || !has_same_texts(update, old))
+		ExecARUpdateTriggers(update->estate, update->relinfo, NULL, NULL, &old->tts_tid, NULL, new, recheck,
+							 update->transition, false);
 	return true;
 }
 
-/* Merges rows of one key into the stored profile; false if there is none. */
+/* Merges rows of one key into the stored profile that was found; false if it is there no more. */
 static bool
 update_profile(Update *update, Merge *merge, const PendingRow *rows, int n)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(update->context);
-	text	   *key = cstring_to_text_with_len(rows->key.data, rows->key.len);
-	ScanKeyData scan_key;
-	bool		found;
+	bool		found = true;
+	bool		isnull;
+	Datum		datum = slot_getattr(update->stored->slot, merge->profile, &isnull);
+	struct varlena *stored = PG_DETOAST_DATUM_PACKED(datum);
+	struct varlena *merged;
+	ProfileContent a;
+	ProfileContent b;
+	ProfileContent both;
 
-	/* the scan keeps what it allocates */
-	MemoryContextSwitchTo(old_context);
-	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, update->index->rd_indcollation[0],
-						   F_TEXTEQ, PointerGetDatum(key));
-	index_rescan(update->scan, &scan_key, 1, NULL, 0);
-	found = index_getnext_slot(update->scan, ForwardScanDirection, update->old);
-	MemoryContextSwitchTo(update->context);
-	if (found)
+	profile_decode_trusted(stored, &a);
+	merge_rows(rows, n, &b);
+	profile_merge(&a, &b, &both);
+	merged = profile_build(&both);
+	if (VARSIZE_ANY_EXHDR(merged) != VARSIZE_ANY_EXHDR(stored) ||
+		memcmp(VARDATA_ANY(merged), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) != 0)
 	{
-		bool		isnull;
-		Datum		datum = slot_getattr(update->old, merge->profile, &isnull);
-		struct varlena *stored = PG_DETOAST_DATUM_PACKED(datum);
-		struct varlena *merged;
-		ProfileContent a;
-		ProfileContent b;
-		ProfileContent both;
-
-		profile_decode_trusted(stored, &a);
-		merge_rows(rows, n, &b);
-		profile_merge(&a, &b, &both);
-		merged = profile_build(&both);
-		if (VARSIZE_ANY_EXHDR(merged) != VARSIZE_ANY_EXHDR(stored) ||
-			memcmp(VARDATA_ANY(merged), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) != 0)
-		{
-			make_row(update, merge, &both, merged);
-			found = replace_row(update, merge);
-		}
-		ResetPerTupleExprContext(update->estate);
+		make_row(update, merge, &both, merged);
+		found = replace_row(update, merge);
 	}
+	ResetPerTupleExprContext(update->estate);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(update->context);
 	return found;
@@ -420,7 +473,7 @@ put_new_row(Merge *merge, const PendingRow *rows, int n)
 	MemoryContext old = MemoryContextSwitchTo(context);
 
 	merge_rows(rows, n, &content);
-	values[0] = PointerGetDatum(cstring_to_text_with_len(rows->key.data, rows->key.len));
+	values[0] = rows->key_text;
 	values[1] = PointerGetDatum(profile_build(&content));
 	if (merge->new_rows == NULL)
 	{
@@ -432,30 +485,57 @@ put_new_row(Merge *merge, const PendingRow *rows, int n)
 	MemoryContextDelete(context);
 }
 
+/* Merges rows into the profiles that are there, and leaves the others. */
+static void
+update_profiles(Merge *merge)
+{
+	Update		update = {0};
+	Datum	   *keys = palloc(merge->nrows * sizeof(Datum));
+	int		   *from = palloc((merge->nrows + 1) * sizeof(int));	/* of the rows of each key */
+	int			nkeys = 0;
+	int			next = 0;
+
+	for (int i = 0; i < merge->nrows; i++)
+	{
+		if (i > 0 && profile_string_eq(merge->rows[i - 1].key, merge->rows[i].key))
+			continue;
+		keys[nkeys] = merge->rows[i].key_text;
+		from[nkeys++] = i;
+	}
+	from[nkeys] = merge->nrows;
+
+	if (begin_update(&update, merge))
+	{
+		rows_of_keys(update.stored, keys, nkeys);
+		while (rows_next(update.stored))
+		{
+			int			key = update.stored->key;
+
+			CHECK_FOR_INTERRUPTS();
+			for (; next < key; next++)
+				put_new_row(merge, merge->rows + from[next], from[next + 1] - from[next]);
+			next++;
+			if (!update_profile(&update, merge, merge->rows + from[key], from[key + 1] - from[key]))
+				put_new_row(merge, merge->rows + from[key], from[key + 1] - from[key]);
+		}
+		end_update(&update);
+	}
+	for (; next < nkeys; next++)
+		put_new_row(merge, merge->rows + from[next], from[next + 1] - from[next]);
+	pfree(keys);
+	pfree(from);
+}
+
 /* Merges the rows taken so far. */
 static void
 merge_taken(Merge *merge)
 {
-	Update		update = {0};
-	bool		by_hand;
-	int			n;
-
 	if (merge->nrows == 0)
 		return;
 	qsort(merge->rows, merge->nrows, sizeof(PendingRow), compare_rows);
 	/* what was written before is to be seen */
 	CommandCounterIncrement();
-	by_hand = begin_update(&update, merge);
-	for (int i = 0; i < merge->nrows; i += n)
-	{
-		CHECK_FOR_INTERRUPTS();
-		for (n = 1; i + n < merge->nrows && profile_string_eq(merge->rows[i].key, merge->rows[i + n].key); n++)
-			;
-		if (!by_hand || !update_profile(&update, merge, merge->rows + i, n))
-			put_new_row(merge, merge->rows + i, n);
-	}
-	if (by_hand)
-		end_update(&update);
+	update_profiles(merge);
 	CommandCounterIncrement();
 	if (merge->new_rows != NULL)
 	{
@@ -523,7 +603,7 @@ put_row(Merge *merge, ProfileString key, Datum profile)
 {
 	MemoryContext old = MemoryContextSwitchTo(merge->context);
 	PendingRow *row;
-	char	   *copy;
+	text	   *copy;
 
 	if (merge->nrows == merge->size)
 	{
@@ -532,9 +612,9 @@ put_row(Merge *merge, ProfileString key, Datum profile)
 			: repalloc_huge(merge->rows, merge->size * sizeof(PendingRow));
 	}
 	row = &merge->rows[merge->nrows++];
-	copy = palloc(key.len);
-	memcpy(copy, key.data, key.len);
-	row->key = profile_string(copy, key.len);
+	copy = cstring_to_text_with_len(key.data, key.len);
+	row->key_text = PointerGetDatum(copy);
+	row->key = profile_string(VARDATA(copy), key.len);
 	row->profile = PG_DETOAST_DATUM_COPY(profile);
 	MemoryContextSwitchTo(old);
 }
@@ -630,6 +710,7 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 
 	merge.kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	merge.limit = PG_GETARG_TIMESTAMPTZ(2);
+	merge.schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	merge.pending = open_table(fcinfo, "%s_pending", merge.kind, RowExclusiveLock);
 	merge.storage = open_table(fcinfo, "%s_profile", merge.kind, RowExclusiveLock);
 	merge.key = SPI_fnumber(RelationGetDescr(merge.storage), "key");

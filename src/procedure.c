@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -37,6 +39,7 @@ PG_FUNCTION_INFO_V1(profiles_run_sync);
 PG_FUNCTION_INFO_V1(profiles_lock_kind);
 PG_FUNCTION_INFO_V1(profiles_lock_relation);
 PG_FUNCTION_INFO_V1(profiles_lock_tables);
+PG_FUNCTION_INFO_V1(profiles_lock_sources);
 PG_FUNCTION_INFO_V1(profiles_upkeep_in_block);
 
 #define STEP_ATTEMPTS	5		/* to do a step that loses deadlocks */
@@ -447,8 +450,8 @@ try_lock_tables(Attempt *attempt, Oid relation)
 }
 
 /*
- * _lock_tables(relations regclass[]): locks tables, or those of the views of
- * sources, with what inherits from them, for reading, until the end of the transaction.
+ * Locks tables, or those of the views of sources, with what inherits from them, for
+ * reading, until the end of the transaction.
  *
  * A table that ALTER TABLE has rewritten looks empty to older snapshots.  So
  * whatever folds locks first, and takes its snapshot then.
@@ -457,25 +460,21 @@ try_lock_tables(Attempt *attempt, Oid relation)
  * the table of a source before its view.  So we wait for one only while we hold
  * none, and have nobody wait for us.
  */
-Datum
-profiles_lock_tables(PG_FUNCTION_ARGS)
+static void
+lock_tables(List *relations)
 {
-	ArrayType  *relations = PG_GETARG_ARRAYTYPE_P(0);
 	Oid			waited_for = InvalidOid;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
 
-	deconstruct_array(relations, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &values, &nulls, &n);
 	for (;;)
 	{
 		Attempt		attempt = {NIL, InvalidOid};
 		ListCell   *lc;
 
-		for (int i = 0; i < n && !OidIsValid(attempt.busy); i++)
+		foreach(lc, relations)
 		{
-			if (!nulls[i])
-				try_lock_tables(&attempt, DatumGetObjectId(values[i]));
+			try_lock_tables(&attempt, lfirst_oid(lc));
+			if (OidIsValid(attempt.busy))
+				break;
 		}
 		if (!OidIsValid(attempt.busy))
 			break;
@@ -486,5 +485,49 @@ profiles_lock_tables(PG_FUNCTION_ARGS)
 		waited_for = attempt.busy;
 		LockRelationOid(waited_for, AccessShareLock);
 	}
+}
+
+/* _lock_tables(relations regclass[]) */
+Datum
+profiles_lock_tables(PG_FUNCTION_ARGS)
+{
+	List	   *relations = NIL;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!nulls[i])
+			relations = lappend_oid(relations, DatumGetObjectId(values[i]));
+	}
+	lock_tables(relations);
 	PG_RETURN_VOID();
+}
+
+/* _lock_sources(): the tables of all sources; returns since when they are locked. */
+Datum
+profiles_lock_sources(PG_FUNCTION_ARGS)
+{
+	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	Relation	config = table_open(get_relname_relid("source_config", schema), AccessShareLock);
+	TableScanDesc scan = table_beginscan(config, GetActiveSnapshot(), 0, NULL);
+	TupleTableSlot *slot = table_slot_create(config, NULL);
+	AttrNumber	id = SPI_fnumber(RelationGetDescr(config), "id");
+	List	   *views = NIL;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		Oid			view = get_relname_relid(psprintf("source_%d", DatumGetInt32(slot_getattr(slot, id, &isnull))), schema);
+
+		if (OidIsValid(view))
+			views = lappend_oid(views, view);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(config, AccessShareLock);
+	lock_tables(views);
+	PG_RETURN_TIMESTAMPTZ(GetCurrentTimestamp());
 }

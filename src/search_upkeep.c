@@ -19,6 +19,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/gin_private.h"
+#include "access/table.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -33,10 +37,13 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 PG_FUNCTION_INFO_V1(profiles_note_searched);
 PG_FUNCTION_INFO_V1(profiles_update_searched);
+PG_FUNCTION_INFO_V1(profiles_order_search);
 
 #define MANY_KEYS	1000		/* from so many on, indexes are written in bulk */
 
@@ -221,4 +228,37 @@ profiles_update_searched(PG_FUNCTION_ARGS)
 	}
 	MemoryContextDelete(todo.context);
 	return PointerGetDatum(NULL);
+}
+
+/* Puts the GIN indexes of a table in order. */
+static void
+order_table(Oid schema, const char *name)
+{
+	Oid			oid = get_relname_relid(name, schema);
+	Relation	table = OidIsValid(oid) ? table_open(oid, AccessShareLock) : NULL;
+	List	   *indexes = table == NULL ? NIL : RelationGetIndexList(table);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		if (index->rd_rel->relam == GIN_AM_OID)
+			(void) DirectFunctionCall1(gin_clean_pending_list, ObjectIdGetDatum(lfirst_oid(lc)));
+		index_close(index, RowExclusiveLock);
+	}
+	if (table != NULL)
+		table_close(table, AccessShareLock);
+}
+
+/* _order_search(kind text) */
+Datum
+profiles_order_search(PG_FUNCTION_ARGS)
+{
+	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	order_table(schema, psprintf("%s_search", kind));
+	order_table(schema, psprintf("%s_word", kind));
+	PG_RETURN_VOID();
 }

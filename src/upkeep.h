@@ -39,6 +39,7 @@ extern void profiles_unlock(Oid extension, int kind, ProfilesLock lock,
 							LOCKMODE mode, bool session);
 
 /* search_upkeep.c */
+extern Datum profiles_note_searched(PG_FUNCTION_ARGS);
 extern bool profiles_search_is_put_off;
 extern bool profiles_upkeep_runs[PROFILES_KINDS];
 

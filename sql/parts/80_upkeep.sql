@@ -66,14 +66,7 @@ CREATE FUNCTION profiles._lock_tables(relations regclass[]) RETURNS void
 COMMENT ON FUNCTION profiles._lock_tables(regclass[]) IS 'Internal: locks tables, or those of the views of sources, for reading, with their partitions and children; waits for one only while it has none of the others.';
 
 CREATE FUNCTION profiles._lock_sources() RETURNS timestamptz
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM profiles._lock_tables(ARRAY(SELECT to_regclass(profiles._source_view(c.id)) FROM profiles.source_config c ORDER BY c.id));
-    RETURN clock_timestamp();
-END
-$$;
+    AS 'MODULE_PATHNAME', 'profiles_lock_sources' LANGUAGE C;
 COMMENT ON FUNCTION profiles._lock_sources() IS 'Internal: locks the tables of all sources for reading, and says since when they are.';
 
 -- Who holds locks and waits for further ones may be waited for by those who have
@@ -149,6 +142,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._left_triggers() IS 'Internal: tables that are no part of a source any more, but have its triggers.';
 
+CREATE FUNCTION profiles._parts_are_recorded(install boolean) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profiles_parts_are_recorded' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._parts_are_recorded(boolean) IS 'Internal: are there no rows of _lost_parts, and, if install, none of _new_parts and _left_triggers? Mostly so, and this says it in less time.';
+
 -- Compares the tables of captured sources with those recorded, by name and by
 -- their triggers: what vanished follows on_change, new ones get triggers. Every
 -- step that folds looks for the former, while it holds the locks: what is detached
@@ -163,7 +160,8 @@ DECLARE
     until timestamptz := locked_at + least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
     r record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM profiles._lost_parts())
+    IF profiles._parts_are_recorded(install)
+       OR NOT EXISTS (SELECT FROM profiles._lost_parts())
        AND NOT (install AND (EXISTS (SELECT FROM profiles._new_parts()) OR EXISTS (SELECT FROM profiles._left_triggers()))) THEN
         RETURN false;
     END IF;

@@ -726,15 +726,7 @@ COMMENT ON FUNCTION profiles._search_statistics(text) IS 'Internal: counts words
 -- Puts in order what waits for it in the indexes, which every search would have
 -- to read.
 CREATE FUNCTION profiles._order_search(kind text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM gin_clean_pending_list(i.indexrelid)
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'gin'
-    WHERE i.indrelid IN (to_regclass(format('profiles.%I', kind || '_search')), to_regclass(format('profiles.%I', kind || '_word')));
-END
-$$;
+    AS 'MODULE_PATHNAME', 'profiles_order_search' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._order_search(text) IS 'Internal: puts the indexes of search in order.';
 
 -- At the end of upkeep: indexes in order; statistics anew after a rebuild and once

@@ -22,7 +22,8 @@ BEGIN
                string_agg(format('p.%I IS DISTINCT FROM (%s)', a.attname, pg_get_expr(d.adbin, d.adrelid)), ' OR ')
         FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = storage AND a.attgenerated = 's');
-    PERFORM mrg.bt_index_check(i.indexrelid, true) FROM pg_index i WHERE i.indrelid = storage;
+    PERFORM mrg.bt_index_check(i.indexrelid, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = storage AND c.relam = (SELECT oid FROM pg_am WHERE amname = 'btree');
 END
 $$;
 \set check 'CALL profiles.refresh(); SELECT * FROM mrg.wrong() ORDER BY 1, 2;'
@@ -95,6 +96,60 @@ CALL mrg.add(1, 10, 12);
 SELECT key, shout FROM profiles.user_profile WHERE key = 'u2';
 ALTER TABLE profiles.user_profile DROP COLUMN shout;
 
+-- indexes of others: in either order, of expressions, of some rows, with more columns, of other kinds, unique
+CREATE INDEX several ON profiles.user_profile (last_city DESC NULLS LAST, first_seen DESC, left(user_name, 100)) INCLUDE (note, key);
+CREATE INDEX some_rows ON profiles.user_profile (lower(left(user_name, 100)) COLLATE "C", (last_city || key)) WHERE last_city > 'City 2';
+CREATE INDEX hashed ON profiles.user_profile USING hash (last_city);
+CREATE INDEX ranges ON profiles.user_profile USING brin (last_seen) WITH (autosummarize = off);
+CREATE INDEX words ON profiles.user_profile USING gin (to_tsvector('simple', user_name));
+CREATE UNIQUE INDEX one_name ON profiles.user_profile (left(user_name, 100), key);
+CREATE UNIQUE INDEX one_note ON profiles.user_profile (note) WHERE note LIKE 'note %';
+CREATE UNIQUE INDEX one_city ON profiles.user_profile (last_city) WHERE key = 'u7';
+SET maintenance_work_mem = '1MB';
+CALL mrg.add(1, 3000, 12); CALL mrg.add(2000, 6000, 13);
+:check
+RESET maintenance_work_mem;
+-- what those of other kinds find, against what is there
+CREATE FUNCTION mrg.counts() RETURNS TABLE (of_cities bigint, of_words bigint, of_times bigint) LANGUAGE sql AS $$
+    SELECT (SELECT count(*) FROM profiles.user_profile WHERE last_city = 'City 12'),
+           (SELECT count(*) FROM profiles.user_profile WHERE to_tsvector('simple', user_name) @@ 'name & day & 4'),
+           (SELECT count(*) FROM profiles.user_profile WHERE last_seen > '2024-01-12Z') $$;
+SET enable_indexscan = off;
+SET enable_bitmapscan = off;
+CREATE TABLE mrg.counted AS SELECT * FROM mrg.counts();
+RESET enable_indexscan;
+RESET enable_bitmapscan;
+SET enable_seqscan = off;
+SELECT c.*, c = d AS same FROM mrg.counts() c, mrg.counted d;
+RESET enable_seqscan;
+-- a unique one that two profiles would share, in the same merge and in two; what fails takes nothing from pending
+DROP INDEX profiles.one_name;
+CREATE UNIQUE INDEX one_name ON profiles.user_profile (user_name) WHERE last_seen > '2025-01-01Z';
+INSERT INTO mrg.events (ts, uid, name) VALUES ('2025-02-01Z', 'u1', 'Same'), ('2025-02-01Z', 'u2', 'Same');
+\set VERBOSITY terse
+CALL profiles.refresh('user');
+SELECT count(*) AS pending FROM profiles.user_pending;
+DELETE FROM mrg.events WHERE uid = 'u2' AND name = 'Same';
+:check
+INSERT INTO mrg.events (ts, uid, name) VALUES ('2025-02-01Z', 'u2', 'Same');
+CALL profiles.refresh('user');
+DELETE FROM mrg.events WHERE uid = 'u2' AND name = 'Same';
+\set VERBOSITY default
+:check
+-- names that change places
+INSERT INTO mrg.events (ts, uid, name) VALUES ('2025-02-01Z', 'u2', 'Other');
+:check
+INSERT INTO mrg.events (ts, uid, name) VALUES ('2025-02-02Z', 'u1', 'Other'), ('2025-02-02Z', 'u2', 'Same');
+:check
+DROP INDEX profiles.one_name;
+-- and a constraint that is checked later
+ALTER TABLE profiles.user_profile ADD CONSTRAINT one_name UNIQUE (last_seen, note, key) DEFERRABLE INITIALLY DEFERRED;
+CALL mrg.add(1, 10, 14);
+:check
+DROP INDEX profiles.several, profiles.some_rows, profiles.hashed, profiles.ranges, profiles.words, profiles.one_note, profiles.one_city;
+ALTER TABLE profiles.user_profile DROP CONSTRAINT one_name;
+DELETE FROM mrg.events WHERE ts > '2025-01-01Z' OR (uid IN (SELECT 'u' || i FROM generate_series(1, 10) i) AND ts > '2024-01-13Z');
+:check
 -- constraints, whose violation takes nothing from pending
 ALTER TABLE profiles.user_profile ADD CONSTRAINT early CHECK (last_seen < '2024-01-14 00:00:05Z') NOT VALID;
 CALL mrg.add(1, 10, 13);
@@ -112,6 +167,10 @@ CREATE FUNCTION mrg.note_statement() RETURNS trigger LANGUAGE plpgsql AS $$ BEGI
 CREATE FUNCTION mrg.change_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := 'changed before'; RETURN NEW; END $$;
 CREATE TRIGGER each_row AFTER UPDATE ON profiles.user_profile FOR EACH ROW EXECUTE FUNCTION mrg.note_row();
 CREATE TRIGGER each_row_of_u2 AFTER UPDATE ON profiles.user_profile FOR EACH ROW WHEN (NEW.key = 'u2' AND OLD.last_seen IS DISTINCT FROM NEW.last_seen) EXECUTE FUNCTION mrg.note_row();
+INSERT INTO mrg.events (ts, uid) SELECT '2024-01-20Z', 'u' || i FROM generate_series(11, 15) AS i;
+:check
+SELECT what, sum(n) FROM mrg.fired GROUP BY 1 ORDER BY 1;
+TRUNCATE mrg.fired;
 CREATE TRIGGER statement AFTER UPDATE ON profiles.user_profile REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION mrg.note_statement();
 CALL mrg.add(1, 10, 20); CALL mrg.add(9001, 9002, 20);
 :check
