@@ -37,6 +37,8 @@ OBJS = \
 	src/import.o \
 	src/index_entries.o \
 	src/merge.o \
+	src/packed.o \
+	src/pending.o \
 	src/people.o \
 	src/people_parser.o \
 	src/people_query.o \
@@ -75,7 +77,7 @@ OBJS = \
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep long_values large_values erased merge partitions broken_sources counts rights rights_tables tokenizer drill_down facet relevance relevance_crowd relevance_desk search search_rebuild words_index word_counts word_cuts cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep long_values large_values erased merge packed partitions broken_sources counts rights rights_tables tokenizer drill_down facet relevance relevance_crowd relevance_desk search search_rebuild words_index word_counts word_cuts cleanup
 ISOLATION = attributes attribute_locks columns deferred forget immediate keep kinds levels merge partition_locks partition_names partitions prepared readers rewrite search sources sources_busy temporary upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -34,7 +34,7 @@ in_turn() {
     for ((i = 0; i < 10; i++)); do
         n=0
         for statement; do
-            sql -c "TRUNCATE profiles.user_pending" -c CHECKPOINT
+            sql -c "TRUNCATE profiles.user_pending, profiles.user_packed" -c CHECKPOINT
             t=$(milliseconds "SET profiles.pending_limit = -1;" "$statement")
             best[n]=$(awk -v a="$t" -v b="${best[n]:-1e12}" 'BEGIN { print (a < b ? a : b) }')
             n=$((n + 1))
@@ -145,7 +145,7 @@ sql -c "CREATE TABLE bench.noticed (LIKE bench.events);
     CREATE FUNCTION bench.notice() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     CREATE TRIGGER noticed AFTER INSERT ON bench.noticed REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bench.notice()"
 sql -c "SET profiles.pending_limit = -1; COPY bench.captured FROM '$scratch/extra.copy'"
-sql -c "CREATE TABLE bench.partial AS TABLE profiles.user_pending; CREATE TABLE bench.written (LIKE bench.partial)"
+sql -c "CREATE TABLE bench.partial AS TABLE profiles.user_packed; CREATE TABLE bench.written (LIKE bench.partial)"
 set -- $(in_turn "COPY bench.plain FROM '$scratch/extra.copy';" "COPY bench.noticed FROM '$scratch/extra.copy';" \
     "COPY bench.captured FROM '$scratch/extra.copy';" "INSERT INTO bench.written TABLE bench.partial;")
 row "COPY of 100,000 events of $(sql -c "SELECT count(DISTINCT usr_id) FROM bench.extra") users, deferred capture" "$3" "$1" "without" "<= 1.5"
@@ -186,7 +186,7 @@ sql -c "CREATE TABLE bench.first AS SELECT * FROM bench.extra LIMIT 10000;
 t= again=
 for events_of in first first second second first first; do
     # no writer is to do what refresh is measured for; autovacuum is off
-    sql -c "VACUUM profiles.user_pending, profiles.user_search_due, profiles.user_profile, profiles.user_search"
+    sql -c "VACUUM profiles.user_pending, profiles.user_packed, profiles.user_search_due, profiles.user_profile, profiles.user_search"
     sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT (jsonb_populate_record(e, jsonb_build_object('ts', now()))).* FROM bench.$events_of e"
     took=$(runs=1 seconds "CALL profiles.refresh('user');")
     if [ "$events_of" = "${before:-}" ]; then

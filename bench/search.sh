@@ -119,14 +119,14 @@ done
 echo
 echo "a tenth of the profiles seen again, three times: $with ms, without search's triggers $without ms, $(echo "$with $without" | awk '{ printf "%.2f", $1 / $2 }') times as much; bar: 1.3 ($(sql -c "SELECT format('profiles: %s updates; search: %s inserts, %s updates, %s of them HOT', p.n_tup_upd, s.n_tup_ins, s.n_tup_upd, s.n_tup_hot_upd) FROM pg_stat_user_tables p, pg_stat_user_tables s WHERE p.relname = 'user_profile' AND s.relname = 'user_search'"))"
 sql -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT ts + interval '1 hour', user_id, user_name, user_email, session_id, city, browser_name, plan FROM bench.events WHERE hashtext(user_id) % 5 = 0" >/dev/null
-sql -c "VACUUM profiles.user_profile" -c "VACUUM profiles.user_pending"
+sql -c "VACUUM profiles.user_profile" -c "VACUUM profiles.user_pending, profiles.user_packed"
 sql -c "SELECT pg_stat_reset()" >/dev/null
 with=$(seconds "CALL profiles.refresh('user');")
 sql -c "SELECT pg_stat_force_next_flush()" >/dev/null
 updated=$(sql -c "SELECT format('profiles: %s updates; search: %s inserts, %s updates, %s HOT', p.n_tup_upd, s.n_tup_ins, s.n_tup_upd, s.n_tup_hot_upd) FROM pg_stat_user_tables p, pg_stat_user_tables s WHERE p.relname = 'user_profile' AND s.relname = 'user_search'")
 sql -c "ALTER TABLE profiles.user_profile DISABLE TRIGGER USER" \
     -c "SET profiles.pending_limit = -1; INSERT INTO bench.events SELECT ts + interval '2 hours', user_id, user_name, user_email, session_id, city, browser_name, plan FROM bench.events WHERE hashtext(user_id) % 5 = 0 AND ts < (SELECT max(seen) FROM bench.people)" >/dev/null
-sql -c "VACUUM profiles.user_profile" -c "VACUUM profiles.user_pending"
+sql -c "VACUUM profiles.user_profile" -c "VACUUM profiles.user_pending, profiles.user_packed"
 without=$(seconds "CALL profiles.refresh('user');")
 sql -c "ALTER TABLE profiles.user_profile ENABLE TRIGGER USER"
 echo

@@ -32,6 +32,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
+#include "pending.h"
 #include "profile.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -54,9 +55,6 @@ PG_FUNCTION_INFO_V1(profiles_remove_triggers);
 #define OLD_ROWS	"profiles_old_rows"
 #define NEW_ROWS	"profiles_new_rows"
 
-#define PENDING_COLUMNS	7		/* source_id, those of a folded row, captured_at */
-#define PENDING_BATCH	300		/* rows written together, */
-#define PENDING_BATCH_SIZE	(8 * 1024 * 1024)	/* as long as they take no more bytes */
 
 /* What is written for a statement; the statements are below. */
 typedef enum Writing
@@ -333,109 +331,22 @@ write_rows(Capture *capture, Writing writing)
 	profiles_become_caller(caller);
 }
 
-/*
- * Appends rows to the pending table without a query, since every writer of events
- * does this.  That will do as long as the table is as we made it: nobody has given
- * it an index or a trigger.
- */
-typedef struct PendingWriter
-{
-	Relation	pending;
-	int32		source_id;
-	MemoryContext context;		/* of the rows that wait to be written */
-	int			nrows;
-	int			nslots;
-	TupleTableSlot *slots[PENDING_BATCH];
-} PendingWriter;
-
-static bool
-begin_pending(PendingWriter *writer, Capture *capture)
-{
-	Oid			pending = get_relname_relid(psprintf("%s_pending", profiles_kinds[capture->kind]),
-											get_namespace_oid("profiles", false));
-
-	writer->pending = table_open(pending, RowExclusiveLock);
-	if (RelationGetIndexList(writer->pending) != NIL || writer->pending->trigdesc != NULL ||
-		RelationGetDescr(writer->pending)->natts != PENDING_COLUMNS)
-	{
-		table_close(writer->pending, RowExclusiveLock);
-		return false;
-	}
-	writer->source_id = capture->source_id;
-	writer->context = AllocSetContextCreate(CurrentMemoryContext, "pending rows",
-											ALLOCSET_DEFAULT_SIZES);
-	writer->nrows = writer->nslots = 0;
-	return true;
-}
-
-static void
-flush_pending(PendingWriter *writer)
-{
-	MemoryContext old = MemoryContextSwitchTo(writer->context);
-
-	table_multi_insert(writer->pending, writer->slots, writer->nrows, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0; i < writer->nrows; i++)
-		ExecClearTuple(writer->slots[i]);
-	writer->nrows = 0;
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(writer->context);
-}
-
-/* A folded row, as ProfilesFold's put. */
-static void
-put_pending(void *put_to, Datum *folded, bool *folded_nulls)
-{
-	PendingWriter *writer = put_to;
-	TupleDesc	tupdesc = RelationGetDescr(writer->pending);
-	Datum		values[PENDING_COLUMNS];
-	bool		nulls[PENDING_COLUMNS] = {false};
-	MemoryContext old;
-
-	values[0] = Int32GetDatum(writer->source_id);
-	memcpy(values + 1, folded, (PENDING_COLUMNS - 2) * sizeof(Datum));
-	memcpy(nulls + 1, folded_nulls, (PENDING_COLUMNS - 2) * sizeof(bool));
-	values[PENDING_COLUMNS - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-
-	if (writer->nrows == writer->nslots)
-	{
-		old = MemoryContextSwitchTo(MemoryContextGetParent(writer->context));
-		writer->slots[writer->nslots++] = MakeSingleTupleTableSlot(tupdesc, &TTSOpsHeapTuple);
-		MemoryContextSwitchTo(old);
-	}
-	old = MemoryContextSwitchTo(writer->context);
-	ExecStoreHeapTuple(heap_form_tuple(tupdesc, values, nulls), writer->slots[writer->nrows++], false);
-	MemoryContextSwitchTo(old);
-	if (writer->nrows == PENDING_BATCH || MemoryContextMemAllocated(writer->context, false) > PENDING_BATCH_SIZE)
-		flush_pending(writer);
-}
-
-static void
-end_pending(PendingWriter *writer)
-{
-	if (writer->nrows > 0)
-		flush_pending(writer);
-	while (writer->nslots > 0)
-		ExecDropSingleTupleTableSlot(writer->slots[--writer->nslots]);
-	MemoryContextDelete(writer->context);
-	table_close(writer->pending, RowExclusiveLock);
-	CommandCounterIncrement();
-}
-
 /* Appends the folded new rows. */
 static void
 write_pending(Capture *capture)
 {
-	PendingWriter writer;
+	PendingWriter *writer;
 	TupleTableSlot *row = MakeSingleTupleTableSlot(capture->cached->tupdesc, &TTSOpsMinimalTuple);
 
-	if (begin_pending(&writer, capture))
+	writer = pending_begin(capture->kind, capture->source_id);
+	if (writer != NULL)
 	{
 		while (tuplestore_gettupleslot(capture->new_rows, true, false, row))
 		{
 			slot_getallattrs(row);
-			put_pending(&writer, row->tts_values, row->tts_isnull);
+			pending_put(writer, row->tts_values, row->tts_isnull);
 		}
-		end_pending(&writer);
+		pending_end(writer);
 	}
 	else
 		write_rows(capture, WRITE_PENDING);
@@ -483,17 +394,6 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 }
 
 /* ---------- who is erased ---------- */
-
-/* Columns of a folded row. */
-enum
-{
-	FOLDED_KEY,
-	FOLDED_LEFT_OUT,
-	FOLDED_PROFILE,
-	FOLDED_EVENTS,
-	FOLDED_EXAMPLE,
-	FOLDED_COLUMNS
-};
 
 /* Where rows go, but for what must not be written of those who are erased. */
 typedef struct Screen
@@ -635,39 +535,46 @@ write_kept_rows(Capture *capture)
 
 /* ---------- merging by writers ---------- */
 
+static BlockNumber
+blocks_of(const char *format, int kind)
+{
+	Relation	relation = table_open(get_relname_relid(psprintf(format, profiles_kinds[kind]),
+														get_namespace_oid("profiles", false)), AccessShareLock);
+	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+
+	table_close(relation, AccessShareLock);
+	return blocks;
+}
+
 /*
  * Merges pending rows if there are many and nobody else is at it: not all, so that
  * no writer waits for long, but more than come in before it tries again.  What
  * search needs is left to the next refresh.
  *
- * How many is judged by the table's size.  Merged rows take their place until
- * they are vacuumed, so after a try the table has to grow by a good part, or
+ * How many is judged by the tables' sizes.  Merged rows take their place until
+ * they are vacuumed, so after a try the tables have to grow by a good part, or
  * to shrink, before this backend tries again.
  */
 static void
 merge_if_many(Capture *capture)
 {
-	static BlockNumber tried_at[PROFILES_KINDS];
+	static double tried_at[PROFILES_KINDS];
 	const int	rows_per_block = 20;	/* of a usual size */
+	const int	packed_per_block = 45;
 	const int	most = Max(profiles_pending_limit, 10000);
-	BlockNumber limit = profiles_pending_limit / rows_per_block + 1;
-	BlockNumber blocks;
-	Relation	pending;
+	double		limit = profiles_pending_limit + 1;
+	double		many;
 	ProfilesRole caller;
 
 	if (profiles_pending_limit < 0 || IsolationUsesXactSnapshot())
 		return;
-	pending = table_open(get_relname_relid(psprintf("%s_pending", profiles_kinds[capture->kind]),
-										   get_namespace_oid("profiles", false)),
-						 AccessShareLock);
-	blocks = RelationGetNumberOfBlocks(pending);
-	table_close(pending, AccessShareLock);
-
-	if (blocks < tried_at[capture->kind])
+	many = (double) blocks_of("%s_pending", capture->kind) * rows_per_block +
+		(double) blocks_of("%s_packed", capture->kind) * packed_per_block;
+	if (many < tried_at[capture->kind])
 		tried_at[capture->kind] = 0;
-	if (blocks < limit || blocks < tried_at[capture->kind] + limit / 4 + 1)
+	if (many < limit || many < tried_at[capture->kind] + limit / 4)
 		return;
-	tried_at[capture->kind] = blocks;
+	tried_at[capture->kind] = many;
 
 	if (!profiles_lock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
 					   ExclusiveLock, false, false))
@@ -727,7 +634,7 @@ static bool
 append_plain(Capture *capture)
 {
 	ProfilesFold fold;
-	PendingWriter writer;
+	PendingWriter *writer;
 	Screen		screen;
 	bool		screened;
 
@@ -736,20 +643,21 @@ append_plain(Capture *capture)
 		return false;
 	if (tuplestore_tuple_count(fold.rows) == 0)
 		return true;
-	if (!begin_pending(&writer, capture))
+	writer = pending_begin(capture->kind, capture->source_id);
+	if (writer == NULL)
 		return false;
-	fold.put = put_pending;
-	fold.put_to = &writer;
+	fold.put = pending_put;
+	fold.put_to = writer;
 	screened = begin_screen(&screen, capture, false);
 	if (screened)
 	{
-		screen.put = put_pending;
-		screen.put_to = &writer;
+		screen.put = pending_put;
+		screen.put_to = writer;
 		fold.put = put_screened;
 		fold.put_to = &screen;
 	}
 	profiles_fold_rows(&fold);
-	end_pending(&writer);
+	pending_end(writer);
 	if (screened)
 	{
 		int			settings = profiles_pin_settings();

@@ -24,6 +24,7 @@
 #include "executor/spi.h"
 #include "index_entries.h"
 #include "miscadmin.h"
+#include "packed.h"
 #include "parser/parse_relation.h"
 #include "profile.h"
 #include "rewrite/rewriteHandler.h"
@@ -68,6 +69,14 @@ enum
 	PENDING_EXAMPLE
 };
 
+/* Columns of the table of packed ones. */
+enum
+{
+	PACKED_SOURCE = 1,
+	PACKED_SUBJECTS,
+	PACKED_PROFILES
+};
+
 /* A pending row that is to be merged. */
 typedef struct PendingRow
 {
@@ -81,6 +90,7 @@ typedef struct Merge
 	const char *kind;
 	Oid			schema;
 	Relation	pending;
+	Relation	packed;
 	Relation	storage;
 	AttrNumber	key;			/* columns of storage */
 	AttrNumber	profile;
@@ -598,8 +608,9 @@ count_folded(Merge *merge, int32 source, int64 events)
 	merge->folded += events;
 }
 
+/* The profile is in the merge's context. */
 static void
-put_row(Merge *merge, ProfileString key, Datum profile)
+put_row(Merge *merge, ProfileString key, struct varlena *profile)
 {
 	MemoryContext old = MemoryContextSwitchTo(merge->context);
 	PendingRow *row;
@@ -615,17 +626,39 @@ put_row(Merge *merge, ProfileString key, Datum profile)
 	copy = cstring_to_text_with_len(key.data, key.len);
 	row->key_text = PointerGetDatum(copy);
 	row->key = profile_string(VARDATA(copy), key.len);
-	row->profile = PG_DETOAST_DATUM_COPY(profile);
+	row->profile = profile;
 	MemoryContextSwitchTo(old);
 }
 
-/* Looks at a pending row; false if it is to stay. */
+/* Takes a partial profile, unless its subject is blocked. */
+static void
+take_profile(Merge *merge, int32 source, ProfileString key, struct varlena *profile, int64 events)
+{
+	if (is_blocked(merge, key))
+		count_events(merge, source, "blocked", Int64GetDatum(events), (Datum) 0, true);
+	else
+	{
+		count_folded(merge, source, events);
+		put_row(merge, key, profile);
+	}
+}
+
+/* Deletes the row in a slot; false if somebody else was faster. */
 static bool
+delete_row(Relation relation, TupleTableSlot *slot, Snapshot snapshot)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(relation, &slot->tts_tid, GetCurrentCommandId(true), snapshot,
+							  InvalidSnapshot, true, &failure, false) == TM_Ok;
+}
+
+/* Looks at a pending row; takes it unless it is to stay, and returns how many it took. */
+static int64
 take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
 {
 	Datum	   *values = slot->tts_values - 1;
 	bool	   *nulls = slot->tts_isnull - 1;
-	TM_FailureData failure;
 	ProfileString key = {NULL, 0};
 	bool		blocked = false;
 
@@ -638,12 +671,12 @@ take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
 		blocked = is_blocked(merge, key);
 	}
 	else if (!nulls[PENDING_PROFILE])
-		return false;
+		return 0;
 	if (nulls[PENDING_PROFILE])
 	{
 		/* a mark */
 		if (nulls[PENDING_LEFT_OUT])
-			return false;
+			return 0;
 	}
 	else if (!nulls[PENDING_LEFT_OUT] && !blocked)
 	{
@@ -651,24 +684,71 @@ take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
 
 		profile_decode_times_trusted(PG_DETOAST_DATUM_PACKED(values[PENDING_PROFILE]), &times);
 		if (times.first_seen > merge->limit)
-			return false;
+			return 0;
 	}
 
-	if (table_tuple_delete(merge->pending, &slot->tts_tid, GetCurrentCommandId(true), snapshot,
-						   InvalidSnapshot, true, &failure, false) != TM_Ok)
-		return false;
+	if (!delete_row(merge->pending, slot, snapshot))
+		return 0;
 	if (nulls[PENDING_PROFILE])
 		count_events(merge, DatumGetInt32(values[PENDING_SOURCE]), TextDatumGetCString(values[PENDING_LEFT_OUT]), values[PENDING_EVENTS],
 					 nulls[PENDING_EXAMPLE] ? values[PENDING_KEY] : values[PENDING_EXAMPLE],
 					 nulls[PENDING_EXAMPLE] && nulls[PENDING_KEY]);
-	else if (blocked)
-		count_events(merge, DatumGetInt32(values[PENDING_SOURCE]), "blocked", values[PENDING_EVENTS], (Datum) 0, true);
 	else
 	{
-		count_folded(merge, DatumGetInt32(values[PENDING_SOURCE]), DatumGetInt64(values[PENDING_EVENTS]));
-		put_row(merge, key, values[PENDING_PROFILE]);
+		MemoryContext old = MemoryContextSwitchTo(merge->context);
+		struct varlena *profile = PG_DETOAST_DATUM_COPY(values[PENDING_PROFILE]);
+
+		MemoryContextSwitchTo(old);
+		take_profile(merge, DatumGetInt32(values[PENDING_SOURCE]), key, profile, DatumGetInt64(values[PENDING_EVENTS]));
 	}
-	return true;
+	return 1;
+}
+
+/* Takes a row of packed profiles; returns how many these are. */
+static int64
+take_packed(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
+{
+	Datum	   *values = slot->tts_values - 1;
+	ProfileUnpack unpack;
+	MemoryContext old;
+
+	slot_getallattrs(slot);
+	if (!delete_row(merge->packed, slot, snapshot))
+		return 0;
+	profile_unpack_begin(&unpack, PG_DETOAST_DATUM_PACKED(values[PACKED_PROFILES]));
+	old = MemoryContextSwitchTo(merge->context);
+	while (profile_unpack_next(&unpack))
+		take_profile(merge, DatumGetInt32(values[PACKED_SOURCE]), unpack.key, unpack.profile, unpack.events);
+	MemoryContextSwitchTo(old);
+	return DatumGetInt32(values[PACKED_SUBJECTS]);
+}
+
+/* Takes rows of a pending table until there are so many; returns how many. */
+static int64
+take_rows(Merge *merge, Relation relation, int64 (*take) (Merge *merge, TupleTableSlot *slot, Snapshot snapshot),
+		  int64 most)
+{
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "pending row", ALLOCSET_DEFAULT_SIZES);
+	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(relation, NULL);
+	int64		taken = 0;
+
+	while (taken < most && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(row_context);
+
+		taken += take(merge, slot, snapshot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_context);
+		if (MemoryContextMemAllocated(merge->context, false) >= maintenance_work_mem * 1024L / 2)
+			merge_taken(merge);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	MemoryContextDelete(row_context);
+	return taken;
 }
 
 static Relation
@@ -702,20 +782,18 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	static const char *const new_names[] = {"key", "profile"};
 	Merge		merge = {0};
 	int32		most = PG_GETARG_INT32(1);
-	int64		taken = 0;
-	Snapshot	snapshot;
-	TableScanDesc scan;
-	TupleTableSlot *slot;
-	MemoryContext row_context;
+	int64		taken;
 
 	merge.kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	merge.limit = PG_GETARG_TIMESTAMPTZ(2);
 	merge.schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	merge.pending = open_table(fcinfo, "%s_pending", merge.kind, RowExclusiveLock);
+	merge.packed = open_table(fcinfo, "%s_packed", merge.kind, RowExclusiveLock);
 	merge.storage = open_table(fcinfo, "%s_profile", merge.kind, RowExclusiveLock);
 	merge.key = SPI_fnumber(RelationGetDescr(merge.storage), "key");
 	merge.profile = SPI_fnumber(RelationGetDescr(merge.storage), "profile");
-	if (merge.key <= 0 || merge.profile <= 0 || SPI_fnumber(RelationGetDescr(merge.pending), "example") != PENDING_EXAMPLE)
+	if (merge.key <= 0 || merge.profile <= 0 || SPI_fnumber(RelationGetDescr(merge.pending), "example") != PENDING_EXAMPLE ||
+		SPI_fnumber(RelationGetDescr(merge.packed), "profiles") != PACKED_PROFILES)
 		elog(ERROR, "tables of profiles are not as they should be");
 
 	SPI_connect();
@@ -725,25 +803,9 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	merge.new_desc = make_desc(lengthof(new_names), new_names,
 							   (Oid[]) {TEXTOID, SPI_gettypeid(RelationGetDescr(merge.storage), merge.profile)});
 	merge.taken = tuplestore_begin_heap(false, false, work_mem);
-	row_context = AllocSetContextCreate(CurrentMemoryContext, "pending row", ALLOCSET_DEFAULT_SIZES);
-
-	snapshot = RegisterSnapshot(GetActiveSnapshot());
-	scan = table_beginscan(merge.pending, snapshot, 0, NULL);
-	slot = table_slot_create(merge.pending, NULL);
-	while (taken < most && table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		MemoryContext old = MemoryContextSwitchTo(row_context);
-
-		taken += take_row(&merge, slot, snapshot);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(row_context);
-		if (MemoryContextMemAllocated(merge.context, false) >= maintenance_work_mem * 1024L / 2)
-			merge_taken(&merge);
-	}
+	taken = take_rows(&merge, merge.packed, take_packed, most);
+	taken += take_rows(&merge, merge.pending, take_row, most - taken);
 	merge_taken(&merge);
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
 
 	count_folded(&merge, 0, 0);
 	if (tuplestore_tuple_count(merge.taken) > 0)
@@ -751,6 +813,7 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	tuplestore_end(merge.taken);
 	SPI_finish();
 	table_close(merge.storage, NoLock);
+	table_close(merge.packed, NoLock);
 	table_close(merge.pending, NoLock);
 	PG_RETURN_INT64(taken);
 }

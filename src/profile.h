@@ -166,6 +166,8 @@ extern const char *profile_decode_times(const struct varlena *value,
 										ProfileContent *content);
 
 /* profile_io.c */
+extern PGDLLEXPORT Datum profile_in(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum profile_out(PG_FUNCTION_ARGS);
 extern char *profile_check(const ProfileContent *content);
 extern void profile_append_time(StringInfo out, TimestampTz at);
 extern void profile_decode_trusted(const struct varlena *value,

@@ -124,6 +124,7 @@ DELETE FROM web.events WHERE id % 7 = 0;
 SELECT profiles.forget('user', 'u3', block => true) \g /dev/null
 CALL profiles.refresh();
 INSERT INTO web.events VALUES (30000, '2023-12-31Z', 'new', 'a1', 'DE', 'pending'), (30001, now() + interval '20 days', 'new', 'a1', 'DE', 'held');
+INSERT INTO web.events SELECT 30001 + i, '2023-12-31Z', 'packed ' || i, 'a1', 'DE', 'pending' FROM generate_series(1, 100) i;
 DELETE FROM web.log WHERE id = 1;
 SQL
 
@@ -136,6 +137,7 @@ FROM (SELECT 'user' AS kind, key, profile::text AS text, md5(profiles.profile_se
       UNION ALL SELECT 'account', key, profile::text, md5(profiles.profile_send(profile)) FROM profiles.account_profile) p GROUP BY kind ORDER BY kind;
 SELECT md5(string_agg(u::text, ',' ORDER BY user_id COLLATE "C")) FROM profiles.users u;
 SELECT md5(string_agg(p::text, ',' ORDER BY p::text COLLATE "C")) FROM profiles.user_pending p;
+SELECT md5(string_agg(p::text, ',' ORDER BY p::text COLLATE "C")) FROM profiles.user_packed p;
 SELECT md5(string_agg(k::text, ',' ORDER BY k::text COLLATE "C")) FROM profiles.kept k;
 SELECT * FROM profiles.blocked;
 SELECT source, added_by, mapping, filters, capture, on_change, rebuild_due FROM profiles.sources ORDER BY source;

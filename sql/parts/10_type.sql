@@ -167,3 +167,25 @@ CREATE OPERATOR CLASS profiles.profile_ops DEFAULT FOR TYPE profiles.profile USI
     FUNCTION 2 profiles.profile_hash_extended(profiles.profile, bigint);
 COMMENT ON OPERATOR CLASS profiles.profile_ops USING btree IS 'For ORDER BY, DISTINCT and merge joins; the order is by first_seen, then fixed but arbitrary.';
 COMMENT ON OPERATOR CLASS profiles.profile_ops USING hash IS 'For DISTINCT, GROUP BY and hash joins.';
+
+-- many of them in one value, as they are captured
+
+CREATE TYPE profiles._packed;
+CREATE FUNCTION profiles._packed_in(value cstring) RETURNS profiles._packed
+    AS 'MODULE_PATHNAME', 'profiles_packed_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._packed_in(cstring) IS 'Internal: text form of packed profiles to packed profiles; checks them.';
+CREATE FUNCTION profiles._packed_out(value profiles._packed) RETURNS cstring
+    AS 'MODULE_PATHNAME', 'profiles_packed_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._packed_out(profiles._packed) IS 'Internal: packed profiles to their text form, JSON.';
+CREATE TYPE profiles._packed (
+    INPUT = profiles._packed_in,
+    OUTPUT = profiles._packed_out,
+    INTERNALLENGTH = VARIABLE,
+    STORAGE = plain
+);
+COMMENT ON TYPE profiles._packed IS 'Internal: keys of many subjects, how many events each has, and the fold of these.';
+
+CREATE FUNCTION profiles._unpack(packed profiles._packed, OUT key text, OUT profile profiles.profile, OUT events bigint)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'profiles_unpack' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 50;
+COMMENT ON FUNCTION profiles._unpack(profiles._packed) IS 'Internal: what is packed.';

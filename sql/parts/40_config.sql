@@ -100,6 +100,17 @@ CREATE TABLE profiles.user_pending (
 CREATE TABLE profiles.account_pending (LIKE profiles.user_pending INCLUDING ALL)
     WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
+-- Of many subjects of one statement: as pending rows with a profile and without a
+-- reason, but packed. A row fills a page.
+CREATE TABLE profiles.user_packed (
+    source_id integer NOT NULL,
+    subjects integer NOT NULL,
+    profiles profiles._packed NOT NULL,
+    captured_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+CREATE TABLE profiles.account_packed (LIKE profiles.user_packed INCLUDING ALL)
+    WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
 DO $$
 DECLARE
     kind text;
@@ -115,6 +126,14 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN profiles.%I.events IS %L', kind || '_pending', 'How many events.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.example IS %L', kind || '_pending', 'Key of an event whose expressions failed.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.captured_at IS %L', kind || '_pending', 'Start of the transaction that captured it.');
+
+        EXECUTE format('ALTER TABLE profiles.%I OWNER TO %s', kind || '_packed', $own$@extowner@$own$);
+        EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', kind || '_packed',
+                       format('What was captured of many subjects at once, and is not yet in profiles.%s_profile; refresh puts it there.', kind));
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.source_id IS %L', kind || '_packed', 'The source.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.subjects IS %L', kind || '_packed', 'How many subjects.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.profiles IS %L', kind || '_packed', 'Their keys, how many events each has, and the fold of these.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.captured_at IS %L', kind || '_packed', 'Start of the transaction that captured it.');
     END LOOP;
 END
 $$;
@@ -233,6 +252,8 @@ SELECT pg_extension_config_dump('profiles.source_failure', '');
 SELECT pg_extension_config_dump('profiles.latest_failure', '');
 SELECT pg_extension_config_dump('profiles.user_pending', '');
 SELECT pg_extension_config_dump('profiles.account_pending', '');
+SELECT pg_extension_config_dump('profiles.user_packed', '');
+SELECT pg_extension_config_dump('profiles.account_packed', '');
 SELECT pg_extension_config_dump('profiles.kept', '');
 SELECT pg_extension_config_dump('profiles.due', '');
 SELECT pg_extension_config_dump('profiles.due_id_seq', '');
@@ -320,11 +341,15 @@ SELECT c.source,
 FROM profiles.source_config c
 LEFT JOIN profiles._source_kind k ON k.source_id = c.id
 LEFT JOIN LATERAL (
-    SELECT count(*) AS pending, min(r.captured_at) AS oldest
-    FROM (SELECT 'user' AS kind, source_id, left_out, captured_at FROM profiles.user_pending
+    SELECT sum(r.rows)::bigint AS pending, min(r.captured_at) AS oldest
+    FROM (SELECT 'user' AS kind, source_id, 1 AS rows, captured_at FROM profiles.user_pending WHERE left_out IS NULL
           UNION ALL
-          SELECT 'account', source_id, left_out, captured_at FROM profiles.account_pending) r
-    WHERE r.source_id = c.id AND r.kind = k.kind AND r.left_out IS NULL
+          SELECT 'account', source_id, 1, captured_at FROM profiles.account_pending WHERE left_out IS NULL
+          UNION ALL
+          SELECT 'user', source_id, subjects, captured_at FROM profiles.user_packed
+          UNION ALL
+          SELECT 'account', source_id, subjects, captured_at FROM profiles.account_packed) r
+    WHERE r.source_id = c.id AND r.kind = k.kind
 ) p ON true
 LEFT JOIN LATERAL (
     SELECT sum(s.events) FILTER (WHERE s.reason = 'folded')::bigint AS folded,
@@ -358,7 +383,7 @@ ALTER VIEW profiles.status OWNER TO @extowner@;
 COMMENT ON VIEW profiles.status IS 'How up to date the profiles are, per source and kind, and what became of its events: folded, or left out and why.';
 COMMENT ON COLUMN profiles.status.source IS 'Name of the source.';
 COMMENT ON COLUMN profiles.status.kind IS 'user or account; NULL if the relation of events is gone.';
-COMMENT ON COLUMN profiles.status.pending IS 'Rows that were captured and wait for refresh.';
+COMMENT ON COLUMN profiles.status.pending IS 'What was captured and waits for refresh: so many subjects, of each statement anew.';
 COMMENT ON COLUMN profiles.status.lag IS 'Age of the oldest of them; NULL if there is none.';
 COMMENT ON COLUMN profiles.status.last_refresh IS 'When the last refresh of the kind that is done began.';
 COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the kind that is done began.';

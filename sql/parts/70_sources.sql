@@ -260,6 +260,8 @@ BEGIN
     END IF;
     DELETE FROM profiles.user_pending p WHERE p.source_id = _drop_pending.source_id;
     DELETE FROM profiles.account_pending p WHERE p.source_id = _drop_pending.source_id;
+    DELETE FROM profiles.user_packed p WHERE p.source_id = _drop_pending.source_id;
+    DELETE FROM profiles.account_packed p WHERE p.source_id = _drop_pending.source_id;
 END
 $$;
 COMMENT ON FUNCTION profiles._drop_pending(integer) IS 'Internal: forgets what was captured under a definition that goes.';
@@ -561,6 +563,8 @@ BEGIN
     DELETE FROM profiles.upkeep;
     DELETE FROM profiles.user_pending;
     DELETE FROM profiles.account_pending;
+    DELETE FROM profiles.user_packed;
+    DELETE FROM profiles.account_packed;
     DELETE FROM profiles.kept;
     DELETE FROM profiles.due;
 END

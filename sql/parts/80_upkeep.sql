@@ -379,6 +379,16 @@ BEGIN
             SELECT l.source_id, l.was_folded FROM profiles.source_failure l WHERE l.kind = $1
             UNION ALL
             SELECT f.source_id, profiles._was_folded(f.source_id, $1) FROM folded f WHERE f.failure IS NOT NULL
+        ), packed AS MATERIALIZED (
+            SELECT p.ctid AS place, p.source_id, p.captured_at, u.key, u.profile, u.events,
+                   m.key IS NOT NULL AND p.source_id NOT IN (SELECT l.source_id FROM left_out l) AS taken
+            FROM profiles.%3$I p CROSS JOIN LATERAL profiles._unpack(p.profiles) u LEFT JOIN marked m ON m.key = u.key
+        ), unpacked AS (
+            DELETE FROM profiles.%3$I p WHERE p.ctid IN (SELECT k.place FROM packed k WHERE k.taken)
+        ), put_back AS (
+            INSERT INTO profiles.%1$I (source_id, key, profile, events, captured_at)
+            SELECT k.source_id, k.key, k.profile, k.events, k.captured_at FROM packed k
+            WHERE NOT k.taken AND k.place IN (SELECT o.place FROM packed o WHERE o.taken)
         ), taken AS (
             DELETE FROM profiles.%1$I p USING marked m
             WHERE p.key = m.key AND (p.profile IS NOT NULL OR p.left_out IS NULL)
@@ -405,7 +415,7 @@ BEGIN
             WHERE p.profile OPERATOR(profiles.<>) EXCLUDED.profile
         )
         SELECT (SELECT count(*) FROM marked), (SELECT array_agg(f.failure) FROM folded f WHERE f.failure IS NOT NULL)
-        $query$, kind || '_pending', profiles._storage(kind))
+        $query$, kind || '_pending', profiles._storage(kind), kind || '_packed')
     INTO taken, failures USING kind, most;
     FOREACH f IN ARRAY coalesce(failures, '{}') LOOP
         PERFORM profiles._note_failure((f ->> 'source_id')::integer, kind, f ->> 'state', f ->> 'message', f ->> 'hint');
@@ -457,10 +467,11 @@ BEGIN
     PERFORM profiles._check_source_is_there(source_id);
     UPDATE profiles.source_part p SET folded = true
     WHERE p.source_id = _fold_source.source_id AND p.kind = _fold_source.kind AND NOT p.folded;
-    EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
+    EXECUTE format('WITH taken AS (DELETE FROM profiles.%I p WHERE p.source_id = $1), '
+                   '     taken_packed AS (DELETE FROM profiles.%I p WHERE p.source_id = $1) '
                    'INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example) '
                    'SELECT $1, f.key, f.left_out, f.profile, f.events, f.example '
-                   'FROM profiles._fold($2, $3) f', kind || '_pending', staging)
+                   'FROM profiles._fold($2, $3) f', kind || '_pending', kind || '_packed', staging)
     USING source_id, view, kind;
 
     EXECUTE format('INSERT INTO profiles.%I (source_id, key, left_out, profile, events) '
@@ -714,6 +725,12 @@ BEGIN
         -- captured before it was altered
         EXECUTE format('UPDATE profiles.%I p SET events = 0 WHERE p.source_id = $1 AND p.left_out IS NULL AND p.events > 0', kind || '_pending')
         USING source_id;
+        EXECUTE format($query$
+            WITH packed AS (DELETE FROM profiles.%2$I p WHERE p.source_id = $1 RETURNING p.profiles, p.captured_at)
+            INSERT INTO profiles.%1$I (source_id, key, profile, events, captured_at)
+            SELECT $1, u.key, u.profile, 0, p.captured_at FROM packed p CROSS JOIN LATERAL profiles._unpack(p.profiles) u
+            $query$, kind || '_pending', kind || '_packed')
+        USING source_id;
         DELETE FROM profiles.source_count n WHERE n.source_id = _fold_since.source_id AND n.kind = _fold_since.kind;
     END IF;
     EXECUTE format($query$
@@ -908,6 +925,16 @@ BEGIN
             EXECUTE format('DELETE FROM profiles.%I p WHERE p.key = $1', place) USING key;
         END IF;
     END LOOP;
+    EXECUTE format($query$
+        WITH packed AS (
+            DELETE FROM profiles.%2$I p WHERE EXISTS (SELECT FROM profiles._unpack(p.profiles) u WHERE u.key = $1)
+            RETURNING p.source_id, p.profiles, p.captured_at
+        )
+        INSERT INTO profiles.%1$I (source_id, key, profile, events, captured_at)
+        SELECT p.source_id, u.key, u.profile, u.events, p.captured_at
+        FROM packed p CROSS JOIN LATERAL profiles._unpack(p.profiles) u WHERE u.key <> $1
+        $query$, kind || '_pending', kind || '_packed')
+    USING key;
     PERFORM profiles._prune_words(kind);
     EXECUTE format('UPDATE profiles.%I p SET example = NULL WHERE p.example = $1', kind || '_pending') USING key;
     DELETE FROM profiles.kept k WHERE k.kind = _forget.kind AND k.key = _forget.key;

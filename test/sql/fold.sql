@@ -93,29 +93,35 @@ SELECT folds.differences('profiles.source_4', 'user') AS users;
 SELECT count(*), count(DISTINCT key), sum(events) FROM profiles._fold('profiles.source_4', 'user');
 RESET maintenance_work_mem;
 
+-- what is pending, packed or not
+CREATE VIEW folds.pending AS
+SELECT source_id, key, left_out, profile, events FROM profiles.user_pending
+UNION ALL
+SELECT p.source_id, u.key, NULL, u.profile, u.events FROM profiles.user_packed p, profiles._unpack(p.profiles) u;
+
 -- statements' rows, in memory and not
 CREATE TABLE folds.captured (LIKE folds.many);
 SELECT profiles.add_source('folds.captured');
 CREATE FUNCTION folds.captured_differences() RETURNS bigint LANGUAGE sql AS $$
     WITH pending AS MATERIALIZED (
-        SELECT key, left_out, profile, events FROM profiles.user_pending WHERE source_id = 5
+        SELECT key, left_out, profile, events FROM folds.pending WHERE source_id = 5
     ), queried AS MATERIALIZED (
         SELECT key, left_out, profile, events FROM profiles._fold('profiles.source_5', 'user', by_query => true)
     )
     SELECT count(*) FROM ((TABLE pending EXCEPT ALL TABLE queried) UNION ALL (TABLE queried EXCEPT ALL TABLE pending)) d
 $$;
 INSERT INTO folds.captured TABLE folds.many;
-SELECT folds.captured_differences(), (SELECT count(*) FROM profiles.user_pending WHERE source_id = 5);
+SELECT folds.captured_differences(), (SELECT count(*) FROM folds.pending WHERE source_id = 5);
 TRUNCATE folds.captured;
-DELETE FROM profiles.user_pending;
+TRUNCATE profiles.user_pending, profiles.user_packed;
 SET work_mem = '64kB';
 INSERT INTO folds.captured TABLE folds.many;
-SELECT folds.captured_differences(), (SELECT count(*) FROM profiles.user_pending WHERE source_id = 5);
+SELECT folds.captured_differences(), (SELECT count(*) FROM folds.pending WHERE source_id = 5);
 RESET work_mem;
 
 -- subjects that memory does not hold are given several times, with all their events
 TRUNCATE folds.captured;
-DELETE FROM profiles.user_pending;
+TRUNCATE profiles.user_pending, profiles.user_packed;
 SET work_mem = '64kB';
 SET maintenance_work_mem = '1MB';
 INSERT INTO folds.captured TABLE folds.many;
@@ -123,7 +129,7 @@ RESET work_mem;
 RESET maintenance_work_mem;
 WITH pending AS MATERIALIZED (
     SELECT key, profiles.profile_union_agg(profile) AS profile, sum(events) AS events, count(*) AS times
-    FROM profiles.user_pending WHERE source_id = 5 GROUP BY key
+    FROM folds.pending WHERE source_id = 5 GROUP BY key
 ), queried AS MATERIALIZED (
     SELECT key, profile, sum(events) OVER (PARTITION BY key) AS events FROM profiles._fold('profiles.source_5', 'user', by_query => true)
 )
@@ -140,7 +146,7 @@ SELECT folds.differences('profiles.source_6', 'user') AS too_many;
 RESET maintenance_work_mem;
 SELECT folds.differences('profiles.source_6', 'user') AS users, count(*) AS pending,
        count(*) FILTER (WHERE p.profile OPERATOR(profiles.=) f.profile) AS equal
-FROM profiles.user_pending p LEFT JOIN profiles._fold('profiles.source_6', 'user', by_query => true) f ON f.key = p.key
+FROM folds.pending p LEFT JOIN profiles._fold('profiles.source_6', 'user', by_query => true) f ON f.key = p.key
 WHERE p.source_id = 6;
 
 -- settings of XML are pinned, too
@@ -189,7 +195,7 @@ SELECT profiles.add_source('folds.failing', mapping => '{"amount": "amount::inte
 SET work_mem = '64kB';
 INSERT INTO folds.failing SELECT timestamptz '2024-01-01' + n * interval '1 second', 'u' || n % 700, CASE WHEN n IN (2000, 29000) THEN 'x' ELSE '0' || n END FROM generate_series(1, 30000) n;
 RESET work_mem;
-SELECT left_out, sum(events) AS events FROM profiles.user_pending WHERE source_id = 10 GROUP BY left_out ORDER BY left_out NULLS FIRST;
+SELECT left_out, sum(events) AS events FROM folds.pending WHERE source_id = 10 GROUP BY left_out ORDER BY left_out NULLS FIRST;
 
 -- what somebody added to the table is not passed over
 CREATE INDEX mine ON profiles.user_pending (key);
@@ -235,7 +241,7 @@ SELECT timestamptz '2024-01-01' + CASE WHEN n % 10 > 0 THEN n * 7919 % 300 ELSE 
 FROM generate_series(1, 3000) n;
 CREATE FUNCTION folds.pending_differences(source int) RETURNS TABLE (differences bigint, pending bigint, events numeric) LANGUAGE sql AS $$
     WITH pending AS MATERIALIZED (
-        SELECT key, left_out, profile, events FROM profiles.user_pending WHERE source_id = source
+        SELECT key, left_out, profile, events FROM folds.pending WHERE source_id = source
     ), queried AS MATERIALIZED (
         SELECT key, left_out, profile, events FROM profiles._fold(('profiles.source_' || source)::regclass, 'user', by_query => true)
     )
@@ -246,7 +252,7 @@ SELECT profiles.add_source('folds.some', mapping => '{"points": "points", "score
 INSERT INTO folds.some TABLE folds.few;
 SELECT * FROM folds.pending_differences(12);
 -- the same in one statement each, and in a table whose columns stand elsewhere
-DELETE FROM profiles.user_pending;
+TRUNCATE profiles.user_pending, profiles.user_packed;
 TRUNCATE folds.some;
 DELETE FROM profiles.due;
 CREATE TABLE folds.others (note text, gone int, token text, score numeric, points int, country text, city text, usr_email text, usr_name text, session_id text, usr_id text, ts timestamptz);
@@ -262,9 +268,9 @@ BEGIN
 END
 $$;
 SELECT * FROM folds.pending_differences(12);
-DELETE FROM profiles.user_pending;
+TRUNCATE profiles.user_pending, profiles.user_packed;
 DELETE FROM folds.some;
-DELETE FROM profiles.user_pending;
+TRUNCATE profiles.user_pending, profiles.user_packed;
 INSERT INTO folds.others (ts, usr_id, session_id, usr_name, usr_email, city, country, points, score, token, note) TABLE folds.few;
 SELECT * FROM folds.pending_differences(12);
 

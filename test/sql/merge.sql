@@ -10,6 +10,7 @@ CREATE TABLE mrg.events (ts timestamptz, uid text, sid text, name text, city tex
 SELECT profiles.add_source('mrg.events', mapping => '{"user_id": "uid", "seen_at": "ts", "session": "sid", "name": "name", "geo.city": "city", "browser.name": "browser",
     "browser.version": "version", "plan": "plan"}');
 ALTER TABLE profiles.user_pending SET (autovacuum_enabled = off);
+ALTER TABLE profiles.user_packed SET (autovacuum_enabled = off);
 
 CREATE FUNCTION mrg.wrong() RETURNS TABLE (what text, found text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -17,6 +18,7 @@ DECLARE
 BEGIN
     RETURN QUERY SELECT 'profile', v.key FROM profiles.verify('user') v;
     RETURN QUERY SELECT 'pending', p.key FROM profiles.user_pending p;
+    RETURN QUERY SELECT 'packed', p.subjects::text FROM profiles.user_packed p;
     RETURN QUERY EXECUTE (
         SELECT format('SELECT ''columns'', p.key FROM %s p WHERE ', storage) ||
                string_agg(format('p.%I IS DISTINCT FROM (%s)', a.attname, pg_get_expr(d.adbin, d.adrelid)), ' OR ')
@@ -64,12 +66,12 @@ CALL mrg.add(100, 900, 9);
 RESET profiles.pending_limit;
 SELECT * FROM mrg.wrong() ORDER BY 1, 2;
 
--- and not more at a time than the limit, or ten thousand
+-- and not more at a time than the limit, or ten thousand, and what a row of packed ones has more
 SET profiles.pending_limit = -1;
 CALL mrg.add(1, 6000, 9); CALL mrg.add(1, 6000, 10);
 SET profiles.pending_limit = 0;
 CALL mrg.add(101, 200, 9);
-SELECT count(*) AS pending FROM profiles.user_pending;
+SELECT sum(pending) BETWEEN 1900 AND 2100 AS rest FROM profiles.status WHERE kind = 'user';
 CALL mrg.add(1, 1000, 9);
 RESET profiles.pending_limit;
 SELECT * FROM mrg.wrong() ORDER BY 1, 2;
@@ -156,7 +158,7 @@ CALL mrg.add(1, 10, 13);
 \set VERBOSITY terse
 CALL profiles.refresh('user');
 \set VERBOSITY default
-SELECT count(*) AS pending FROM profiles.user_pending;
+SELECT sum(pending) AS pending FROM profiles.status WHERE kind = 'user';
 ALTER TABLE profiles.user_profile DROP CONSTRAINT early;
 :check
 

@@ -253,7 +253,7 @@ SELECT profiles.add_source('web.bad', preset => 'posthog');
 -- what is undone is gone, and the events are as they were
 SELECT profiles.uninstall();
 SELECT count(*) AS sources FROM profiles.sources;
-SELECT relname FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '^(user|account|source_[0-9])' AND relname !~ '_pending$' ORDER BY 1;
+SELECT relname FROM pg_class WHERE relnamespace = 'profiles'::regnamespace AND relname ~ '^(user|account|source_[0-9])' AND relname !~ '_(pending|packed)$' ORDER BY 1;
 SELECT count(*) AS events FROM web.events;
 DROP EXTENSION file_fdw CASCADE;
 DROP SCHEMA web CASCADE;

@@ -47,7 +47,11 @@ FROM profiles.status ORDER BY source, kind;
 CREATE VIEW up.pending AS
 SELECT 'user' AS kind, key, profile IS NOT NULL AS has_profile, split_part(left_out, ' ', 1) AS left_out, events FROM profiles.user_pending
 UNION ALL
-SELECT 'account', key, profile IS NOT NULL, split_part(left_out, ' ', 1), events FROM profiles.account_pending;
+SELECT 'account', key, profile IS NOT NULL, split_part(left_out, ' ', 1), events FROM profiles.account_pending
+UNION ALL
+SELECT 'user', u.key, true, NULL, u.events FROM profiles.user_packed p, profiles._unpack(p.profiles) u
+UNION ALL
+SELECT 'account', u.key, true, NULL, u.events FROM profiles.account_packed p, profiles._unpack(p.profiles) u;
 \set check 'CALL profiles.refresh(); SELECT * FROM up.wrong ORDER BY 1, 2;'
 
 -- refresh of one kind, of an unknown one, with nothing to do, in a transaction block

@@ -475,8 +475,9 @@ sub run_half
 	is("$status $err", '0 ', "$name: one refresh at rest");
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM profiles.due'), '0', "$name: nothing is due");
 	is( $node->safe_psql('postgres',
-			'SELECT count(*) FROM (TABLE profiles.user_pending UNION ALL TABLE profiles.account_pending) p '
-			  . "WHERE coalesce(left_out, '') NOT LIKE 'future %'"),
+			'SELECT (SELECT count(*) FROM (TABLE profiles.user_pending UNION ALL TABLE profiles.account_pending) p '
+			  . "WHERE coalesce(left_out, '') NOT LIKE 'future %') "
+			  . '+ (SELECT count(*) FROM profiles.user_packed) + (SELECT count(*) FROM profiles.account_packed)'),
 		'0', "$name: nothing is pending but what is held");
 	for my $kind ('user', 'account')
 	{

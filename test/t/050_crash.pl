@@ -97,7 +97,8 @@ sub is_right
 	my $wrong = $node->safe_psql('postgres', 'SELECT * FROM differs LIMIT 3');
 	my $left = $node->safe_psql('postgres',
 		"SELECT (SELECT count(*) FROM profiles.due), "
-		  . "(SELECT count(*) FROM (TABLE profiles.user_pending UNION ALL TABLE profiles.account_pending) p), "
+		  . "(SELECT count(*) FROM (SELECT key FROM profiles.user_pending UNION ALL SELECT key FROM profiles.account_pending "
+		  . "UNION ALL SELECT NULL FROM profiles.user_packed UNION ALL SELECT NULL FROM profiles.account_packed) p), "
 		  . "(SELECT string_agg(DISTINCT phase, ' ') FROM profiles.upkeep), to_regclass('profiles.user_staging'), to_regclass('profiles.account_staging')");
 	my (undef, undef, $damage) = $node->psql('postgres',
 		"SELECT bt_index_check(c.oid, i.indisunique) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "

@@ -52,6 +52,8 @@ my %same = (
 	'bytes of profiles' => q{SELECT 'user', key, profile::text, md5(profiles.profile_send(profile)) FROM profiles.user_profile
 		UNION ALL SELECT 'account', key, profile::text, md5(profiles.profile_send(profile)) FROM profiles.account_profile ORDER BY 1, 2},
 	pending => q{SELECT 'user', p.* FROM profiles.user_pending p UNION ALL SELECT 'account', p.* FROM profiles.account_pending p ORDER BY 1, 2, 3, 4, 5},
+	packed => q{SELECT 'user', p.source_id, p.subjects, p.captured_at, p.profiles::text FROM profiles.user_packed p
+		UNION ALL SELECT 'account', p.source_id, p.subjects, p.captured_at, p.profiles::text FROM profiles.account_packed p ORDER BY 1, 2, 3, 4, 5},
 	kept      => q{SELECT * FROM profiles.kept ORDER BY 1, 2, 3, 4},
 	due       => q{SELECT kind, source_id, reason, since FROM profiles.due ORDER BY id},
 	blocked   => q{SELECT * FROM profiles.blocked ORDER BY 1, 2},
@@ -143,6 +145,7 @@ sub fill_database
 	run_as($owner, $db, q{
 		INSERT INTO web.events VALUES (70, '2023-12-01Z', 'new', 'a1', 'DE', 'pending'), (71, now() + interval '20 days', 'new', 'a1', 'DE', 'held'),
 			(72, '2023-12-02Z', NULL, NULL, NULL, NULL);
+		INSERT INTO web.events SELECT 100 + i, timestamptz '2023-12-02Z' + i * interval '1 s', format('pack"ed\%s', i), 'a1', 'DE', 'é' || i FROM generate_series(1, 100) i;
 		DELETE FROM web.log WHERE id = 1});
 	return;
 }
@@ -156,7 +159,7 @@ sub check_restored
 	{
 		is_deeply(rows($db, $same{$what}), rows($original, $same{$what}), "$name: $what");
 	}
-	isnt(scalar @{ rows($original, $same{pending}) }, 0, "$name: something was pending");
+	isnt(scalar @{ rows($original, $same{$_}) }, 0, "$name: something was $_") for qw(pending packed);
 
 	is($node->safe_psql($db, 'SELECT count(*) FROM web.events'),
 		$node->safe_psql($original, 'SELECT count(*) FROM web.events'), "$name: events");
