@@ -201,10 +201,11 @@ pending_end(PendingWriter *writer)
 		flush_packed(writer);
 		ExecDropSingleTupleTableSlot(writer->packed_slot);
 		pfree(writer->pack);
-		table_close(writer->packed, RowExclusiveLock);
+		table_close(writer->packed, NoLock);
 	}
 	MemoryContextDelete(writer->context);
-	table_close(writer->pending, RowExclusiveLock);
+	/* nobody truncates what we have not committed */
+	table_close(writer->pending, NoLock);
 	pfree(writer);
 	CommandCounterIncrement();
 }

@@ -101,15 +101,17 @@ CREATE TABLE profiles.account_pending (LIKE profiles.user_pending INCLUDING ALL)
     WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
 -- Of many subjects of one statement: as pending rows with a profile and without a
--- reason, but packed. A row fills a page.
+-- reason, but packed. A row fills a page. Vacuum leaves empty pages to the next
+-- writer, who else would have to make the table longer again; refresh truncates it
+-- when it has grown.
 CREATE TABLE profiles.user_packed (
     source_id integer NOT NULL,
     subjects integer NOT NULL,
     profiles profiles._packed NOT NULL,
     captured_at timestamptz NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, vacuum_truncate = off);
 CREATE TABLE profiles.account_packed (LIKE profiles.user_packed INCLUDING ALL)
-    WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+    WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, vacuum_truncate = off);
 
 DO $$
 DECLARE

@@ -345,6 +345,34 @@ END
 $$;
 COMMENT ON FUNCTION profiles._merge_pending(text, integer) IS 'Internal: merges pending rows into stored profiles.';
 
+-- Gives back the space of a table of packed profiles that has grown large and is empty
+-- again, unless somebody is at it. The last thing that a refresh does, so that nobody whom
+-- its lock keeps waiting is waited for; in a transaction block that can't be said.
+CREATE FUNCTION profiles._shrink_packed(kind text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    large constant bigint := 16 * 1024 * 1024;
+    packed regclass := format('profiles.%I', kind || '_packed');
+    is_empty boolean;
+BEGIN
+    IF pg_relation_size(packed) <= large OR profiles._upkeep_in_block() THEN
+        RETURN;
+    END IF;
+    BEGIN
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', packed);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN;
+    END;
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', packed) INTO is_empty;
+    IF is_empty THEN
+        EXECUTE format('TRUNCATE %s', packed);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._shrink_packed(text) IS 'Internal: truncates a large table of packed profiles if it is empty.';
+
 -- Computes marked subjects anew, at most so many, from the events that are
 -- left and what is kept. One statement, so one snapshot: what was captured of a
 -- subject by then is in its events, and taken with the mark. Returns how many.
@@ -679,6 +707,7 @@ BEGIN
             PERFORM profiles._settle_search(kind);
             UPDATE profiles.upkeep u SET phase = 'done', done = u.done + n, total = u.done + n, refreshed_at = u.started_at
             WHERE u.kind = _upkeep_step.kind;
+            PERFORM profiles._shrink_packed(kind);
             RETURN false;
         END IF;
     END IF;

@@ -110,6 +110,29 @@ SELECT * FROM pack.wrong ORDER BY 1, 2;
 SELECT profiles.unblock('user', :'blocked');
 :check
 
+-- refresh gives space back, unless somebody is at it, or its lock would last
+CREATE TABLE pack.large (ts timestamptz, uid text, name text);
+SELECT profiles.add_source('pack.large', mapping => '{"name": "name"}');
+INSERT INTO pack.large SELECT '2024-01-01Z', 'l' || i, repeat(md5(i::text), 25) FROM generate_series(1, 25000) i;
+CREATE VIEW pack.size AS SELECT pg_relation_size('profiles.user_packed') > 16 * 1024 * 1024 AS large, pg_relation_size('profiles.user_packed') = 0 AS nothing;
+TABLE pack.size;
+BEGIN;
+CALL pack.add(5201, 5300, 11);
+PREPARE TRANSACTION 'packed';
+CALL profiles.refresh();
+TABLE pack.size;
+COMMIT PREPARED 'packed';
+BEGIN;
+CALL profiles.refresh();
+COMMIT;
+TABLE pack.size;
+CALL profiles.refresh();
+TABLE pack.size;
+CALL pack.add(5301, 5400, 11);
+SELECT profiles.drop_source('pack.large');
+:check
+TABLE pack.size;
+
 -- captured no more: what is pending is not counted twice
 CALL pack.add(5201, 5600, 11);
 SELECT profiles.alter_source('pack.events', capture => 'none');
