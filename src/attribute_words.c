@@ -4,9 +4,8 @@
  *		how these begin (word_cuts.c).
  *
  * What can be asked for is what _attribute_vector() of the values has, so the functions
- * for queries are the same (words_gin.c).  An index of a million rows is built by looking
- * three million words up among those that were met before.  So words are compared without
- * anything that words don't need, and those of a value that many rows have are kept.
+ * for queries are the same (words_gin.c).  Words are compared without anything that words
+ * don't need, and those of a value that many rows have are kept while an index is built.
  */
 #include "postgres.h"
 

@@ -159,6 +159,15 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 	} while (0)
 #endif
 
+/* 16 counts the parts of an index that is made. */
+#if PG_VERSION_NUM >= 160000
+#define PROFILES_DEFINE_INDEX(table, statement) \
+	DefineIndex((table), (statement), InvalidOid, InvalidOid, InvalidOid, -1, false, true, true, true, false)
+#else
+#define PROFILES_DEFINE_INDEX(table, statement) \
+	DefineIndex((table), (statement), InvalidOid, InvalidOid, InvalidOid, false, true, true, true, false)
+#endif
+
 /* Not a version but a compiler: asks for memory that is needed soon. */
 #if defined(__GNUC__)
 #define PROFILES_PREFETCH(address) __builtin_prefetch(address)

@@ -281,9 +281,12 @@ add_phone(VectorBuilder *b, const char *value, int len)
 		add_lexeme(b, digits.data, digits.len, 0, WEIGHT_ATTRIBUTE);
 }
 
-/* Adds a value that is one word of plain letters and digits, as most ids are; false if it is not. */
+/*
+ * Adds a value that is one word of plain letters and digits, or several with a hyphen or an underscore
+ * between them, as most ids are; false if it is not.  What these are joined to is a phone number's digits, too.
+ */
 static bool
-add_plain_word(VectorBuilder *b, const char *value, int len, int weight)
+add_plain_words(VectorBuilder *b, const char *value, int len, int weight)
 {
 	/* what a byte is in a word; 0: it is no plain letter or digit */
 	static const char plain[UCHAR_MAX + 1] = {
@@ -293,17 +296,33 @@ add_plain_word(VectorBuilder *b, const char *value, int len, int weight)
 		['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
 		'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'
 	};
-	char		word[TOKEN_MAX_ATOM];
+	char		joined[TOKEN_MAX_ATOM];
+	int			ends[TOKEN_MAX_ATOM];	/* of its words */
+	int			nwords = 0;
+	int			n = 0;
+	int			position = b->position + 1;
 
 	if (len == 0 || len > TOKEN_MAX_ATOM)
 		return false;
 	for (int i = 0; i < len; i++)
 	{
-		word[i] = plain[(unsigned char) value[i]];
-		if (word[i] == '\0')
+		char		c = plain[(unsigned char) value[i]];
+
+		if (c != '\0')
+		{
+			joined[n++] = c;
+			continue;
+		}
+		/* between two words */
+		if ((value[i] != '-' && value[i] != '_') || n == (nwords == 0 ? 0 : ends[nwords - 1]) || i == len - 1)
 			return false;
+		ends[nwords++] = n;
 	}
-	add_lexeme(b, word, len, ++b->position, weight);
+	ends[nwords++] = n;
+	for (int i = 0, from = 0; i < nwords; from = ends[i++])
+		add_lexeme(b, joined + from, ends[i] - from, ++b->position, weight);
+	if (nwords > 1)
+		add_lexeme(b, joined, n, position, weight);
 	return true;
 }
 
@@ -316,7 +335,7 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 
 	if (len > (attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES))
 		len = pg_mbcliplen(value, len, attribute ? FIELD_MAX_BYTES : NAME_MAX_BYTES);
-	if (add_plain_word(b, value, len, attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL))
+	if (add_plain_words(b, value, len, attribute ? WEIGHT_ATTRIBUTE : name ? WEIGHT_NAME : WEIGHT_LOCAL))
 		return;
 	if (attribute)
 		add_phone(b, value, len);

@@ -59,6 +59,18 @@ SELECT max(length(lexeme)) FROM unnest(profiles.people_tsvector(NULL, repeat('x'
 SELECT length(lexeme) FROM unnest(to_tsvector('profiles.people', repeat('x', 5000) || ' ' || repeat('é', 3000) || repeat(' ', 5000) || 'end')) ORDER BY 1;
 SELECT length(ts_headline('profiles.people', repeat('x', 5000), to_tsquery('profiles.people_query', 'end'), 'MaxWords=9, MinWords=1')) >= 2000 AS shown;
 
+-- plain words with hyphens and underscores are taken apart without the tokenizer, as it does: a space before them needs it
+CREATE TEMP TABLE plain_words AS
+WITH RECURSIVE texts AS (
+    SELECT '' AS v UNION ALL SELECT t.v || c.c FROM texts t, unnest(ARRAY['a', 'B', '7', '-', '_', '.', 'é']) AS c (c) WHERE length(t.v) < 5)
+SELECT v FROM texts
+UNION ALL SELECT v FROM unnest(ARRAY['CRM-123456', 'usr_000_17', '030-1234567', '03-01_23-4567', '1_234_567', 'a30-1234567', 'O''Brien-Smith', 'a@b-c_d', 'a-b c-d', 'San-J Ose']) AS v
+UNION ALL SELECT repeat('x', n) || j.j || repeat('Y8', m) FROM unnest(ARRAY['', '-', '_', '__', 'z-']) AS j (j), unnest(ARRAY[1, 98, 99, 100, 198, 199, 200, 201]) AS n, unnest(ARRAY[1, 49, 50, 99, 100, 101]) AS m;
+SELECT count(*) > 15000 AS many FROM plain_words;
+SELECT v FROM plain_words
+WHERE (profiles.people_tsvector(v, NULL), profiles.people_tsvector(NULL, v), profiles._search_vector(v, v), profiles._attribute_vector(v))
+   IS DISTINCT FROM (profiles.people_tsvector(' ' || v, NULL), profiles.people_tsvector(NULL, ' ' || v), profiles._search_vector(' ' || v, ' ' || v), profiles._attribute_vector(' ' || v));
+
 -- attributes: no positions
 SELECT profiles._attribute_vector('New York', 'New York', NULL, 'Chrome', '17.4.1', 'ada@example.com', 'Łódź');
 
