@@ -51,6 +51,7 @@ OBJS = \
 	src/profile_ops.o \
 	src/profiles.o \
 	src/rights.o \
+	src/screen.o \
 	src/segment.o \
 	src/session.o \
 	src/search.o \

@@ -27,13 +27,13 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "erased.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "pending.h"
 #include "profile.h"
+#include "screen.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "upkeep.h"
@@ -395,98 +395,12 @@ fold_rows(Capture *capture, Tuplestorestate *events, bool old)
 
 /* ---------- who is erased ---------- */
 
-/* Where rows go, but for what must not be written of those who are erased. */
-typedef struct Screen
-{
-	Capture    *capture;
-	ErasedKeys *erased;
-	bool		old;			/* are they old rows? */
-	void		(*put) (void *put_to, Datum *values, bool *nulls);
-	void	   *put_to;
-} Screen;
-
-typedef struct FoldedStore
-{
-	Tuplestorestate *rows;
-	TupleDesc	tupdesc;
-} FoldedStore;
-
-static void
-put_in_store(void *put_to, Datum *values, bool *nulls)
-{
-	FoldedStore *store = put_to;
-
-	tuplestore_putvalues(store->rows, store->tupdesc, values, nulls);
-}
-
-/* Puts a row that has no more than a reason, or a key: then it is a mark. */
-static void
-put_bare(Screen *screen, Datum key, const char *left_out, Datum events)
-{
-	Datum		values[FOLDED_COLUMNS] = {key, (Datum) 0, (Datum) 0, events};
-	bool		nulls[FOLDED_COLUMNS] = {key == (Datum) 0, left_out == NULL, true, false, true};
-
-	if (left_out != NULL)
-		values[FOLDED_LEFT_OUT] = CStringGetTextDatum(left_out);
-	screen->put(screen->put_to, values, nulls);
-}
-
-/*
- * Puts a row.  Under keep, what goes of the erased is not kept: so the subject is
- * computed anew.  And what comes of the forgotten is kept at once, since when it
- * goes nobody can tell it from what was there before.
- */
-static void
-put_screened(void *put_to, Datum *values, bool *nulls)
-{
-	Screen	   *screen = put_to;
-	Capture    *capture = screen->capture;
-	bool		held = !nulls[FOLDED_LEFT_OUT] && !nulls[FOLDED_PROFILE];
-
-	if (nulls[FOLDED_PROFILE])
-	{
-		/* left out, and one of them is named */
-		int			named = nulls[FOLDED_EXAMPLE] ? FOLDED_KEY : FOLDED_EXAMPLE;
-
-		if (!nulls[named] && erased_find(screen->erased, values[named]) == BLOCKED)
-			nulls[FOLDED_KEY] = nulls[FOLDED_EXAMPLE] = true;
-		screen->put(screen->put_to, values, nulls);
-		return;
-	}
-	switch (erased_find(screen->erased, values[FOLDED_KEY]))
-	{
-		case BLOCKED:
-			put_bare(screen, values[FOLDED_KEY], NULL, Int64GetDatum(0));
-			if (!screen->old)
-				put_bare(screen, (Datum) 0, "blocked", values[FOLDED_EVENTS]);
-			return;
-		case FORGOTTEN:
-			if (screen->old && !held)
-			{
-				put_bare(screen, values[FOLDED_KEY], NULL, Int64GetDatum(0));
-				return;
-			}
-			if (!held)
-				tuplestore_putvalues(capture->kept_rows, capture->cached->tupdesc, values, nulls);
-			break;
-		case NOT_ERASED:
-			break;
-	}
-	screen->put(screen->put_to, values, nulls);
-}
-
-/* Prepares a screen; false if nobody is erased. */
+/* A screen for this statement's rows; false if nobody is erased. */
 static bool
 begin_screen(Screen *screen, Capture *capture, bool old)
 {
-	screen->erased = erased_begin(profiles_kinds[capture->kind], capture->source_id, capture->keep);
-	if (screen->erased == NULL)
-		return false;
-	screen->capture = capture;
-	screen->old = old;
-	if (!old && capture->keep)
-		capture->kept_rows = tuplestore_begin_heap(false, false, work_mem);
-	return true;
+	return screen_begin(screen, profiles_kinds[capture->kind], capture->source_id, capture->keep, old,
+						capture->cached->tupdesc);
 }
 
 /* Folded rows without what must not be written. */
@@ -494,25 +408,13 @@ static Tuplestorestate *
 screen_rows(Capture *capture, Tuplestorestate *rows, bool old)
 {
 	Screen		screen;
-	FoldedStore result;
-	TupleTableSlot *row;
 
 	if (tuplestore_tuple_count(rows) == 0 || !begin_screen(&screen, capture, old))
 		return rows;
-	result.rows = tuplestore_begin_heap(false, false, work_mem);
-	result.tupdesc = capture->cached->tupdesc;
-	row = MakeSingleTupleTableSlot(capture->cached->tupdesc, &TTSOpsMinimalTuple);
-	screen.put = put_in_store;
-	screen.put_to = &result;
-	while (tuplestore_gettupleslot(rows, true, false, row))
-	{
-		slot_getallattrs(row);
-		put_screened(&screen, row->tts_values, row->tts_isnull);
-	}
-	ExecDropSingleTupleTableSlot(row);
-	erased_end(screen.erased);
-	tuplestore_end(rows);
-	return result.rows;
+	rows = screen_store(&screen, rows);
+	if (!old)
+		capture->kept_rows = screen.kept_rows;
+	return rows;
 }
 
 /* Keeps new rows of the forgotten. */
@@ -653,7 +555,7 @@ append_plain(Capture *capture)
 	{
 		screen.put = pending_put;
 		screen.put_to = writer;
-		fold.put = put_screened;
+		fold.put = screen_put;
 		fold.put_to = &screen;
 	}
 	profiles_fold_rows(&fold);
@@ -662,7 +564,8 @@ append_plain(Capture *capture)
 	{
 		int			settings = profiles_pin_settings();
 
-		erased_end(screen.erased);
+		screen_end(&screen);
+		capture->kept_rows = screen.kept_rows;
 		write_kept_rows(capture);
 		profiles_unpin_settings(settings);
 	}
