@@ -933,6 +933,12 @@ COMMENT ON FUNCTION profiles.verify(text, double precision) IS 'Folds the events
 
 -- forget
 
+-- Of a long key an example shows how it begins: 200 bytes or letters.
+CREATE FUNCTION profiles._is_example(example text, key text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN example = key OR (octet_length(example) > 196 AND starts_with(key, example));
+COMMENT ON FUNCTION profiles._is_example(text, text) IS 'Internal: may an event left out that is shown so be one of this key?';
+
 CREATE FUNCTION profiles._forget(caller oid, kind text, key text, block boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -965,9 +971,9 @@ BEGIN
         $query$, kind || '_pending', kind || '_packed')
     USING key;
     PERFORM profiles._prune_words(kind);
-    EXECUTE format('UPDATE profiles.%I p SET example = NULL WHERE p.example = $1', kind || '_pending') USING key;
+    EXECUTE format('UPDATE profiles.%I p SET example = NULL WHERE profiles._is_example(p.example, $1)', kind || '_pending') USING key;
     DELETE FROM profiles.kept k WHERE k.kind = _forget.kind AND k.key = _forget.key;
-    UPDATE profiles.source_count n SET example = NULL WHERE n.kind = _forget.kind AND n.example = _forget.key;
+    UPDATE profiles.source_count n SET example = NULL WHERE n.kind = _forget.kind AND profiles._is_example(n.example, _forget.key);
     IF block THEN
         INSERT INTO profiles.blocked (kind, key) VALUES (kind, key) ON CONFLICT DO NOTHING;
     ELSE

@@ -154,6 +154,15 @@ CALL profiles.refresh('user');
 SELECT left(user_id, 1) AS user_id, length(user_id) FROM profiles.users WHERE length(user_id) > 100;
 SELECT left(key, 1) AS key FROM profiles.verify();
 RESET profiles.future_tolerance;
+-- and are forgotten, in letters of one byte or more
+INSERT INTO counts.long SELECT NULL, repeat('é', 150);
+SELECT octet_length(example) AS bytes FROM profiles.user_pending WHERE left_out = 'no seen_at';
+SELECT profiles.forget('user', repeat('é', 150));
+SELECT octet_length(example) AS bytes FROM profiles.user_pending WHERE left_out = 'no seen_at';
+SELECT profiles.forget('user', repeat('n', 199));
+SELECT length(examples ->> 'no seen_at') AS example FROM profiles.status s WHERE s.source = 'counts.long' AND s.kind = 'user';
+SELECT profiles.forget('user', repeat('n', 300));
+SELECT length(examples ->> 'no seen_at') AS example FROM profiles.status s WHERE s.source = 'counts.long' AND s.kind = 'user';
 SELECT profiles.uninstall();
 DROP SCHEMA counts CASCADE;
 DROP EXTENSION profiles;
