@@ -71,6 +71,7 @@ OBJS = \
 	src/text_node.o \
 	src/tokenizer.o \
 	src/trust.o \
+	src/upkeep_state.o \
 	src/value_text.o \
 	src/word_cuts.o \
 	src/words_build.o \

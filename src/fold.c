@@ -45,6 +45,7 @@
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(profiles_fold);
+PG_FUNCTION_INFO_V1(profiles_limit);
 PG_FUNCTION_INFO_V1(profiles_check_source);
 
 #define FOLD_BATCH	1000		/* rows tried at once where some fail, */
@@ -309,6 +310,13 @@ static TimestampTz
 time_limit(void)
 {
 	return GetCurrentTransactionStartTimestamp() + (int64) profiles_future_tolerance * USECS_PER_SEC;
+}
+
+/* _limit() */
+Datum
+profiles_limit(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(time_limit());
 }
 
 /* Parameters of the fold's query; "rows" only where it reads a batch. */

@@ -52,6 +52,8 @@ PG_FUNCTION_INFO_V1(profiles_has_marks);
 	"GROUP BY 1, 3 ORDER BY 1, 3 " \
 	"ON CONFLICT (source_id, kind, reason) DO UPDATE " \
 	"SET events = n.events + EXCLUDED.events, example = coalesce(n.example, EXCLUDED.example)"
+#define COUNT_FOLDED \
+	"UPDATE profiles.source_count n SET events = n.events + $1 WHERE n.source_id = $2 AND n.kind = $3 AND n.reason = 'folded'"
 #define MERGE_NEW \
 	"INSERT INTO profiles.%1$s_profile AS p (key, profile) " \
 	"SELECT m.key, m.profile FROM " NEW_ROWS " m " \
@@ -88,12 +90,15 @@ typedef struct PendingRow
 typedef struct Merge
 {
 	const char *kind;
+	int			kind_number;
 	Oid			schema;
 	Relation	pending;
 	Relation	packed;
 	Relation	storage;
 	AttrNumber	key;			/* columns of storage */
 	AttrNumber	profile;
+	AttrNumber	name;			/* by which people are called; below 0 if there is none */
+	AttrNumber	email;
 	TimestampTz limit;			/* events up to then count */
 	int			nblocked;		/* keys, in the order of their bytes */
 	ProfileString *blocked;
@@ -124,7 +129,7 @@ typedef struct Update
 	bool		by_accessors;	/* all generated columns are computed here */
 	ProfileAccessor *columns;	/* per column; for generated ones */
 	int			last_kept;		/* columns behind this one are generated */
-	bool		only_searched;	/* row triggers look only for changes of generated texts */
+	bool		only_searched;	/* the only row trigger is search's, which is not called */
 	MemoryContext context;		/* of one profile */
 } Update;
 
@@ -243,16 +248,17 @@ find_accessors(Update *update, Merge *merge)
 }
 
 /*
- * Are search's the only triggers on updated rows?  Their condition, which is asked
- * here more quickly, is that one of the generated texts has changed.
+ * Is search's the only trigger on updated rows?  Then it is not called: what its
+ * condition asks, whether one of the generated texts has changed, is asked here more
+ * quickly, and so is what it does.
  */
 static bool
-only_search_triggers(Relation storage)
+only_search_triggers(Merge *merge)
 {
-	TriggerDesc *triggers = storage->trigdesc;
+	TriggerDesc *triggers = merge->storage->trigdesc;
 
 	if (triggers == NULL || !triggers->trig_update_after_row)
-		return true;
+		return false;
 	for (int i = 0; i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
@@ -261,40 +267,45 @@ only_search_triggers(Relation storage)
 		if (!TRIGGER_FOR_ROW(trigger->tgtype) || !TRIGGER_FOR_UPDATE(trigger->tgtype))
 			continue;
 		fmgr_info(trigger->tgfoid, &function);
-		if (function.fn_addr != profiles_note_searched || trigger->tgqual == NULL)
+		if (function.fn_addr != profiles_note_searched || trigger->tgqual == NULL || trigger->tgenabled != TRIGGER_FIRES_ON_ORIGIN ||
+			trigger->tgnargs == 0 || strcmp(trigger->tgargs[0], merge->kind) != 0)
 			return false;
 	}
-	return true;
+	return SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA;
 }
 
-/* Has an update left the generated texts as they were? */
 static bool
-has_same_texts(Update *update, TupleTableSlot *old)
+is_same_text(Datum a, Datum b)
+{
+	struct varlena *x = PG_DETOAST_DATUM_PACKED(a);
+	struct varlena *y = PG_DETOAST_DATUM_PACKED(b);
+
+	return VARSIZE_ANY_EXHDR(x) == VARSIZE_ANY_EXHDR(y) && memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) == 0;
+}
+
+/* Does for search what its trigger would do. */
+static void
+note_changes(Update *update, Merge *merge, TupleTableSlot *old)
 {
 	TupleTableSlot *new = update->new;
 	TupleDesc	tupdesc = new->tts_tupleDescriptor;
+	bool		any = false;
+	bool		person = false;
 
 	slot_getallattrs(old);
-	for (int i = 0; i < tupdesc->natts; i++)
+	for (int i = 0; i < tupdesc->natts && !person; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
-		struct varlena *a;
-		struct varlena *b;
 
-		if (column->attgenerated != ATTRIBUTE_GENERATED_STORED || column->attisdropped || column->atttypid != TEXTOID)
+		if (column->attgenerated != ATTRIBUTE_GENERATED_STORED || column->attisdropped || column->atttypid != TEXTOID ||
+			(old->tts_isnull[i] && new->tts_isnull[i]) ||
+			(!old->tts_isnull[i] && !new->tts_isnull[i] && is_same_text(old->tts_values[i], new->tts_values[i])))
 			continue;
-		if (old->tts_isnull[i] != new->tts_isnull[i])
-			return false;
-		if (old->tts_isnull[i])
-			continue;
-		a = (struct varlena *) DatumGetPointer(old->tts_values[i]);
-		b = (struct varlena *) DatumGetPointer(new->tts_values[i]);
-		if (VARATT_IS_EXTERNAL(a) || VARATT_IS_COMPRESSED(a))
-			a = PG_DETOAST_DATUM_PACKED(PointerGetDatum(a));
-		if (VARSIZE_ANY_EXHDR(a) != VARSIZE_ANY_EXHDR(b) || memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) != 0)
-			return false;
+		any = true;
+		person = i + 1 == merge->name || i + 1 == merge->email;
 	}
-	return true;
+	if (any)
+		profiles_note_key(merge->kind_number, new->tts_values[merge->key - 1], !person);
 }
 
 /* Prepares updates, as for a statement; false if they have to be left to one. */
@@ -341,7 +352,7 @@ begin_update(Update *update, Merge *merge)
 	if (update->stored == NULL)
 		elog(ERROR, "profiles have no index by key");
 	update->entries = index_entries_begin(relinfo, index, merge->profile);
-	update->only_searched = update->by_accessors && update->transition == NULL && only_search_triggers(merge->storage);
+	update->only_searched = update->by_accessors && update->transition == NULL && only_search_triggers(merge);
 	update->new = MakeSingleTupleTableSlot(RelationGetDescr(merge->storage), &TTSOpsVirtual);
 	update->context = AllocSetContextCreate(CurrentMemoryContext, "merged profile", ALLOCSET_DEFAULT_SIZES);
 	return true;
@@ -436,7 +447,9 @@ replace_row(Update *update, Merge *merge)
 		index_entries_add(update->entries, new, update->estate);
 	else if (PROFILES_ANY_INDEXES(update_indexes))
 		recheck = PROFILES_INSERT_INDEX_TUPLES(update->relinfo, new, update->estate, update_indexes);
-	if (!update->only_searched || !has_same_texts(update, old))
+	if (update->only_searched)
+		note_changes(update, merge, old);
+	else
 		ExecARUpdateTriggers(update->estate, update->relinfo, NULL, NULL, &old->tts_tid, NULL, new, recheck,
 							 update->transition, false);
 	return true;
@@ -567,21 +580,29 @@ is_blocked(Merge *merge, ProfileString key)
 		bsearch(&key, merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings) != NULL;
 }
 
+static bool
+take_blocked(TupleTableSlot *row, void *to)
+{
+	Merge	   *merge = to;
+	text	   *key;
+
+	if (strcmp(TextDatumGetCString(profiles_row_value(row, "kind")), merge->kind) != 0)
+		return true;
+	/* as many as a power of two */
+	if ((merge->nblocked & (merge->nblocked - 1)) == 0)
+		merge->blocked = merge->nblocked == 0 ? palloc(sizeof(ProfileString))
+			: repalloc_huge(merge->blocked, 2 * (Size) merge->nblocked * sizeof(ProfileString));
+	key = DatumGetTextPCopy(profiles_row_value(row, "key"));
+	merge->blocked[merge->nblocked++] = profile_string(VARDATA(key), VARSIZE(key) - VARHDRSZ);
+	return true;
+}
+
 static void
 read_blocked(Merge *merge)
 {
-	if (SPI_execute(psprintf("SELECT b.key FROM profiles.blocked b WHERE b.kind = '%s'", merge->kind), true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read blocked keys");
-	merge->nblocked = SPI_processed;
-	merge->blocked = palloc(sizeof(ProfileString) * (merge->nblocked + 1));
-	for (int i = 0; i < merge->nblocked; i++)
-	{
-		bool		isnull;
-		text	   *key = DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-
-		merge->blocked[i] = profile_string(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
-	}
-	qsort(merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings);
+	profiles_read_table(merge->schema, "blocked", take_blocked, merge);
+	if (merge->nblocked > 0)
+		qsort(merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings);
 }
 
 /* Takes a note of what became of events. */
@@ -594,13 +615,25 @@ count_events(Merge *merge, int32 source, const char *reason, Datum events, Datum
 	tuplestore_putvalues(merge->taken, merge->taken_desc, values, nulls);
 }
 
+/* Adds the events of a source that were folded to those that are counted; false if there are none. */
+static bool
+add_folded(Merge *merge)
+{
+	Oid			types[] = {INT8OID, INT4OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(merge->folded), Int32GetDatum(merge->last_source), CStringGetTextDatum(merge->kind)};
+
+	if (SPI_execute_with_args(COUNT_FOLDED, lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not count events");
+	return SPI_processed > 0;
+}
+
 /* Nearly all are folded, so these are added up. */
 static void
 count_folded(Merge *merge, int32 source, int64 events)
 {
 	if (source != merge->last_source)
 	{
-		if (merge->last_source != 0)
+		if (merge->last_source != 0 && !add_folded(merge))
 			count_events(merge, merge->last_source, "folded", Int64GetDatum(merge->folded), (Datum) 0, true);
 		merge->last_source = source;
 		merge->folded = 0;
@@ -752,11 +785,9 @@ take_rows(Merge *merge, Relation relation, int64 (*take) (Merge *merge, TupleTab
 }
 
 static Relation
-open_table(FunctionCallInfo fcinfo, const char *format, const char *kind, LOCKMODE lock)
+open_table(Merge *merge, const char *format)
 {
-	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-
-	return table_open(get_relname_relid(psprintf(format, kind), schema), lock);
+	return table_open(get_relname_relid(psprintf(format, merge->kind), merge->schema), RowExclusiveLock);
 }
 
 static TupleDesc
@@ -784,15 +815,20 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	int32		most = PG_GETARG_INT32(1);
 	int64		taken;
 
+	merge.schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	merge.kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	merge.limit = PG_GETARG_TIMESTAMPTZ(2);
-	merge.schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-	merge.pending = open_table(fcinfo, "%s_pending", merge.kind, RowExclusiveLock);
-	merge.packed = open_table(fcinfo, "%s_packed", merge.kind, RowExclusiveLock);
-	merge.storage = open_table(fcinfo, "%s_profile", merge.kind, RowExclusiveLock);
+	merge.pending = open_table(&merge, "%s_pending");
+	merge.packed = open_table(&merge, "%s_packed");
+	merge.storage = open_table(&merge, "%s_profile");
 	merge.key = SPI_fnumber(RelationGetDescr(merge.storage), "key");
 	merge.profile = SPI_fnumber(RelationGetDescr(merge.storage), "profile");
-	if (merge.key <= 0 || merge.profile <= 0 || SPI_fnumber(RelationGetDescr(merge.pending), "example") != PENDING_EXAMPLE ||
+	merge.name = SPI_fnumber(RelationGetDescr(merge.storage), psprintf("%s_name", merge.kind));
+	merge.email = SPI_fnumber(RelationGetDescr(merge.storage), psprintf("%s_email", merge.kind));
+	while (merge.kind_number < PROFILES_KINDS && strcmp(profiles_kinds[merge.kind_number], merge.kind) != 0)
+		merge.kind_number++;
+	if (merge.key <= 0 || merge.profile <= 0 || merge.kind_number == PROFILES_KINDS ||
+		SPI_fnumber(RelationGetDescr(merge.pending), "example") != PENDING_EXAMPLE ||
 		SPI_fnumber(RelationGetDescr(merge.packed), "profiles") != PACKED_PROFILES)
 		elog(ERROR, "tables of profiles are not as they should be");
 
@@ -818,21 +854,26 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(taken);
 }
 
-/* _has_marks(kind text): are there subjects that are to be computed anew? */
+static bool
+take_pending(TupleTableSlot *row, void *found)
+{
+	*(bool *) found = slot_attisnull(row, PENDING_PROFILE) && slot_attisnull(row, PENDING_LEFT_OUT);
+	return !*(bool *) found;
+}
+
+/* Are there subjects that are to be computed anew? */
+bool
+profiles_any_marks(Oid schema, const char *kind)
+{
+	bool		found = false;
+
+	profiles_read_table(schema, psprintf("%s_pending", kind), take_pending, &found);
+	return found;
+}
+
+/* _has_marks(kind text) */
 Datum
 profiles_has_marks(PG_FUNCTION_ARGS)
 {
-	Relation	pending = open_table(fcinfo, "%s_pending", text_to_cstring(PG_GETARG_TEXT_PP(0)), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
-	TableScanDesc scan = table_beginscan(pending, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(pending, NULL);
-	bool		found = false;
-
-	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
-		found = slot_attisnull(slot, PENDING_PROFILE) && slot_attisnull(slot, PENDING_LEFT_OUT);
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(pending, AccessShareLock);
-	PG_RETURN_BOOL(found);
+	PG_RETURN_BOOL(profiles_any_marks(get_func_namespace(fcinfo->flinfo->fn_oid), text_to_cstring(PG_GETARG_TEXT_PP(0))));
 }

@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -506,28 +504,30 @@ profiles_lock_tables(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+typedef struct Views
+{
+	Oid			schema;
+	List	   *views;
+} Views;
+
+static bool
+take_source(TupleTableSlot *row, void *to)
+{
+	Views	   *views = to;
+	Oid			view = get_relname_relid(profiles_source_view(DatumGetInt32(profiles_row_value(row, "id"))), views->schema);
+
+	if (OidIsValid(view))
+		views->views = lappend_oid(views->views, view);
+	return true;
+}
+
 /* _lock_sources(): the tables of all sources; returns since when they are locked. */
 Datum
 profiles_lock_sources(PG_FUNCTION_ARGS)
 {
-	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-	Relation	config = table_open(get_relname_relid("source_config", schema), AccessShareLock);
-	TableScanDesc scan = table_beginscan(config, GetActiveSnapshot(), 0, NULL);
-	TupleTableSlot *slot = table_slot_create(config, NULL);
-	AttrNumber	id = SPI_fnumber(RelationGetDescr(config), "id");
-	List	   *views = NIL;
+	Views		views = {get_func_namespace(fcinfo->flinfo->fn_oid), NIL};
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-		Oid			view = get_relname_relid(psprintf("source_%d", DatumGetInt32(slot_getattr(slot, id, &isnull))), schema);
-
-		if (OidIsValid(view))
-			views = lappend_oid(views, view);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(config, AccessShareLock);
-	lock_tables(views);
+	profiles_read_table(views.schema, "source_config", take_source, &views);
+	lock_tables(views.views);
 	PG_RETURN_TIMESTAMPTZ(GetCurrentTimestamp());
 }

@@ -123,6 +123,27 @@ is_same_text(TriggerData *trigger, const char *name)
 	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, values[0], values[1]));
 }
 
+/*
+ * Takes a note of a key, whose profile is new, gone, or called otherwise, or has other
+ * attributes only.  The statement trigger handles it.
+ */
+void
+profiles_note_key(int kind, Datum key, bool attributes)
+{
+	MemoryContext old;
+
+	if (noted[kind].transaction != PROFILES_MY_LXID)
+	{
+		/* the context went with the transaction that it was made in */
+		memset(&noted[kind], 0, sizeof(Noted));
+		noted[kind].transaction = PROFILES_MY_LXID;
+		noted[kind].context = AllocSetContextCreate(TopTransactionContext, "searched keys", ALLOCSET_DEFAULT_SIZES);
+	}
+	old = MemoryContextSwitchTo(noted[kind].context);
+	note_key(attributes ? &noted[kind].attributes : &noted[kind].people, key);
+	MemoryContextSwitchTo(old);
+}
+
 /* _note_searched(kind): row trigger */
 Datum
 profiles_note_searched(PG_FUNCTION_ARGS)
@@ -134,27 +155,17 @@ profiles_note_searched(PG_FUNCTION_ARGS)
 	int			column = SPI_fnumber(trigger->tg_relation->rd_att, "key");
 	bool		isnull;
 	Datum		key;
-	MemoryContext old;
 
 	if (column <= 0 || SPI_gettypeid(trigger->tg_relation->rd_att, column) != TEXTOID)
 		elog(ERROR, "the table has no column \"key\" of type text");
 	key = SPI_getbinval(tuple, trigger->tg_relation->rd_att, column, &isnull);
 	if (isnull)
 		return PointerGetDatum(NULL);
-	if (noted[kind].transaction != PROFILES_MY_LXID)
-	{
-		/* the context went with the transaction that it was made in */
-		memset(&noted[kind], 0, sizeof(Noted));
-		noted[kind].transaction = PROFILES_MY_LXID;
-		noted[kind].context = AllocSetContextCreate(TopTransactionContext, "searched keys", ALLOCSET_DEFAULT_SIZES);
-	}
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		attributes = is_same_text(trigger, psprintf("%s_name", profiles_kinds[kind])) &&
 			is_same_text(trigger, psprintf("%s_email", profiles_kinds[kind]));
-	old = MemoryContextSwitchTo(noted[kind].context);
-	note_key(attributes ? &noted[kind].attributes : &noted[kind].people, key);
+	profiles_note_key(kind, key, attributes);
 	noted[kind].any_gone |= TRIGGER_FIRED_BY_DELETE(trigger->tg_event);
-	MemoryContextSwitchTo(old);
 	return PointerGetDatum(NULL);
 }
 

@@ -10,18 +10,15 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
-#include "executor/spi.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(profiles_parts_are_recorded);
@@ -43,32 +40,6 @@ typedef struct Parts
 	Relation	triggers;		/* pg_trigger */
 } Parts;
 
-/* Calls a function for each row of a table of configuration. */
-static void
-read_table(Oid schema, const char *name, void (*take) (TupleTableSlot *row, void *to), void *to)
-{
-	Relation	table = table_open(get_relname_relid(name, schema), AccessShareLock);
-	TableScanDesc scan = table_beginscan(table, GetActiveSnapshot(), 0, NULL);
-	TupleTableSlot *slot = table_slot_create(table, NULL);
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-		take(slot, to);
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(table, AccessShareLock);
-}
-
-static Datum
-value_of(TupleTableSlot *row, const char *column)
-{
-	bool		isnull;
-	Datum		value = slot_getattr(row, SPI_fnumber(row->tts_tupleDescriptor, column), &isnull);
-
-	if (isnull)
-		elog(ERROR, "column \"%s\" is NULL", column);
-	return value;
-}
-
 /* ---------- what is recorded ---------- */
 
 static int
@@ -82,7 +53,7 @@ compare_recorded(const void *a, const void *b)
 	return strcmp(x->relation, y->relation);
 }
 
-static void
+static bool
 take_recorded(TupleTableSlot *row, void *to)
 {
 	Parts	   *parts = to;
@@ -91,8 +62,9 @@ take_recorded(TupleTableSlot *row, void *to)
 	if ((parts->nrecorded & (parts->nrecorded - 1)) == 0)
 		parts->recorded = parts->nrecorded == 0 ? palloc(sizeof(Recorded))
 			: repalloc_huge(parts->recorded, 2 * (Size) parts->nrecorded * sizeof(Recorded));
-	parts->recorded[parts->nrecorded].source = DatumGetInt32(value_of(row, "source_id"));
-	parts->recorded[parts->nrecorded++].relation = TextDatumGetCString(value_of(row, "relation"));
+	parts->recorded[parts->nrecorded].source = DatumGetInt32(profiles_row_value(row, "source_id"));
+	parts->recorded[parts->nrecorded++].relation = TextDatumGetCString(profiles_row_value(row, "relation"));
+	return true;
 }
 
 static bool
@@ -155,15 +127,15 @@ typedef struct Sources
 } Sources;
 
 /* Compares the tables of a source. */
-static void
+static bool
 take_source(TupleTableSlot *row, void *to)
 {
 	Sources    *sources = to;
 	Parts	   *parts = sources->parts;
-	int32		id = DatumGetInt32(value_of(row, "id"));
-	char	   *capture = TextDatumGetCString(value_of(row, "capture"));
-	char	   *on_change = TextDatumGetCString(value_of(row, "on_change"));
-	Oid			view = get_relname_relid(psprintf("source_%d", id), parts->schema);
+	int32		id = DatumGetInt32(profiles_row_value(row, "id"));
+	char	   *capture = TextDatumGetCString(profiles_row_value(row, "capture"));
+	char	   *on_change = TextDatumGetCString(profiles_row_value(row, "on_change"));
+	Oid			view = get_relname_relid(profiles_source_view(id), parts->schema);
 	Oid			events = OidIsValid(view) ? profiles_source_events(view) : InvalidOid;
 	int			recorded = 0;
 	int			found = 0;
@@ -171,8 +143,8 @@ take_source(TupleTableSlot *row, void *to)
 	ListCell   *lc;
 
 	/* of a view that is gone or changed nothing is known */
-	if (!sources->same || strcmp(capture, "none") == 0 || !OidIsValid(events))
-		return;
+	if (strcmp(capture, "none") == 0 || !OidIsValid(events))
+		return true;
 	initStringInfo(&arguments);
 	appendStringInfo(&arguments, "%d", id);
 	appendBinaryStringInfo(&arguments, "", 1);
@@ -193,6 +165,7 @@ take_source(TupleTableSlot *row, void *to)
 	for (int i = 0; i < parts->nrecorded; i++)
 		recorded += parts->recorded[i].source == id;
 	sources->same &= found == recorded;
+	return sources->same;
 }
 
 /* Has a table triggers of a source that it is no recorded part of? */
@@ -232,7 +205,7 @@ profiles_parts_are_recorded(PG_FUNCTION_ARGS)
 	parts.schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	parts.capture = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
 									PointerGetDatum(buildoidvector(NULL, 0)), ObjectIdGetDatum(parts.schema));
-	read_table(parts.schema, "source_part", take_recorded, &parts);
+	profiles_read_table(parts.schema, "source_part", take_recorded, &parts);
 	if (parts.nrecorded > 0)
 	{
 		int			n = 1;
@@ -246,7 +219,7 @@ profiles_parts_are_recorded(PG_FUNCTION_ARGS)
 		parts.nrecorded = n;
 	}
 	parts.triggers = table_open(TriggerRelationId, AccessShareLock);
-	read_table(parts.schema, "source_config", take_source, &sources);
+	profiles_read_table(parts.schema, "source_config", take_source, &sources);
 	sources.same = sources.same && !(sources.install && any_left_triggers(&parts));
 	table_close(parts.triggers, AccessShareLock);
 	PG_RETURN_BOOL(sources.same);

@@ -38,8 +38,20 @@ extern bool profiles_lock(Oid extension, int kind, ProfilesLock lock,
 extern void profiles_unlock(Oid extension, int kind, ProfilesLock lock,
 							LOCKMODE mode, bool session);
 
+/* upkeep_state.c */
+#define PROFILES_KEPT_GROWTH	1048576	/* bytes, as in _compact_kept and */
+#define PROFILES_SEARCH_GROWTH	65536	/* _settle_search */
+
+extern void profiles_read_table(Oid schema, const char *name, bool (*take) (TupleTableSlot *row, void *to), void *to);
+extern Datum profiles_row_value(TupleTableSlot *row, const char *column);
+extern char *profiles_source_view(int32 id);
+
+/* merge.c */
+extern bool profiles_any_marks(Oid schema, const char *kind);
+
 /* search_upkeep.c */
 extern Datum profiles_note_searched(PG_FUNCTION_ARGS);
+extern void profiles_note_key(int kind, Datum key, bool attributes);
 extern bool profiles_search_is_put_off;
 extern bool profiles_upkeep_runs[PROFILES_KINDS];
 

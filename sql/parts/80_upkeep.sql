@@ -37,9 +37,7 @@ COMMENT ON FUNCTION profiles._check_kind(text) IS 'Internal: refuses kinds other
 
 -- Up to when events count now.
 CREATE FUNCTION profiles._limit() RETURNS timestamptz
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-    RETURN now() + current_setting('profiles.future_tolerance')::interval;
+    AS 'MODULE_PATHNAME', 'profiles_limit' LANGUAGE C STABLE;
 COMMENT ON FUNCTION profiles._limit() IS 'Internal: the time up to which events count now; later ones are held.';
 
 -- A notice on long work, every ten seconds.
@@ -160,8 +158,9 @@ DECLARE
     until timestamptz := locked_at + least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
     r record;
 BEGIN
-    IF profiles._parts_are_recorded(install)
-       OR NOT EXISTS (SELECT FROM profiles._lost_parts())
+    IF profiles._parts_are_recorded(install) THEN
+        RETURN false;
+    ELSIF NOT EXISTS (SELECT FROM profiles._lost_parts())
        AND NOT (install AND (EXISTS (SELECT FROM profiles._new_parts()) OR EXISTS (SELECT FROM profiles._left_triggers()))) THEN
         RETURN false;
     END IF;
@@ -790,16 +789,50 @@ END
 $$;
 COMMENT ON FUNCTION profiles._fold_since(integer, text, timestamptz) IS 'Internal: folds the events of a source from a time on into pending, and counts them if it is not captured.';
 
+CREATE FUNCTION profiles._only_pending(kind text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profiles_only_pending' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._only_pending(text) IS 'Internal: is there nothing to do but to merge pending rows?';
+
+CREATE FUNCTION profiles._is_settled(kind text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profiles_is_settled' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._is_settled(text) IS 'Internal: is there nothing to do when pending rows are merged but to put the indexes of search in order?';
+
+-- Mostly there is nothing but some pending rows, which need no step of their own.
+CREATE FUNCTION profiles._refresh_pending(kind text, started_at timestamptz) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rows constant integer := 100000;
+    n bigint := profiles._merge_rows(kind, rows, profiles._limit());
+    more boolean := n >= rows OR NOT profiles._is_settled(kind);
+BEGIN
+    IF NOT more THEN
+        PERFORM profiles._order_search(kind);
+    END IF;
+    UPDATE profiles.upkeep u
+    SET phase = CASE WHEN more THEN 'merge' ELSE 'done' END, done = n, total = n, position = '', started_at = _refresh_pending.started_at,
+        noticed_at = _refresh_pending.started_at, refreshed_at = CASE WHEN more THEN u.refreshed_at ELSE _refresh_pending.started_at END
+    WHERE u.kind = _refresh_pending.kind;
+    RETURN more;
+END
+$$;
+COMMENT ON FUNCTION profiles._refresh_pending(text, timestamptz) IS 'Internal: the step of a refresh for which there are only pending rows. Returns whether more is to do.';
+
 CREATE FUNCTION profiles._refresh_step(kind text, first boolean, since timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     locked_at timestamptz := profiles._lock_sources();
-    noted boolean := profiles._note_parts(first, locked_at);
+    noted boolean;
     c record;
     hint text;
 BEGIN
+    IF first AND since IS NULL AND profiles._parts_are_recorded(true) AND profiles._only_pending(kind) THEN
+        RETURN profiles._refresh_pending(kind, locked_at);
+    END IF;
+    noted := profiles._note_parts(first, locked_at);
     IF NOT first THEN
         IF profiles._fold_part(kind) THEN
             RETURN true;

@@ -76,6 +76,13 @@ CALL mrg.add(1, 1000, 9);
 RESET profiles.pending_limit;
 SELECT * FROM mrg.wrong() ORDER BY 1, 2;
 
+-- more than one step takes, after which there is nothing else to do
+SET profiles.pending_limit = -1;
+DO $$ BEGIN FOR day IN 0..9 LOOP CALL mrg.add(1, 6000, day); END LOOP; END $$;
+CALL profiles.refresh();
+DO $$ BEGIN FOR day IN 1..18 LOOP CALL mrg.add(1, 6000, day % 10); END LOOP; END $$;
+RESET profiles.pending_limit;
+:check
 -- long values, out of line
 INSERT INTO mrg.events SELECT timestamptz '2024-02-01Z' + d * interval '1 day', 'long', 's' || d, (SELECT string_agg(md5(d || ' ' || i), '') FROM generate_series(1, 200) i), 'City', NULL, NULL, NULL
 FROM generate_series(1, 3) AS d;

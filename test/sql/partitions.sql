@@ -290,6 +290,18 @@ SELECT profiles.add_source('pt.events', mapping => '{"user_id": "uid", "seen_at"
 ALTER TABLE pt.events DETACH PARTITION pt.p2;
 SELECT profiles.alter_source('pt.events', capture => 'none');
 TABLE pt.triggers;
+-- the refresh of one kind notices a partition; that of the other folds it, too
+CREATE TABLE pt.shared (ts timestamptz NOT NULL, uid text, aid text) PARTITION BY RANGE (ts);
+CREATE TABLE pt.shared1 PARTITION OF pt.shared FOR VALUES FROM ('2021-01-01Z') TO ('2022-01-01Z');
+SELECT profiles.add_source('pt.shared', mapping => '{"user_id": "uid", "account_id": "aid", "seen_at": "ts"}');
+CALL profiles.rebuild();
+CREATE TABLE pt.shared2 (LIKE pt.shared);
+INSERT INTO pt.shared2 VALUES ('2022-05-01Z', 'u2', 'a2');
+ALTER TABLE pt.shared ATTACH PARTITION pt.shared2 FOR VALUES FROM ('2022-01-01Z') TO ('2023-01-01Z');
+CALL profiles.refresh('user');
+CALL profiles.refresh('account');
+SELECT account_id, last_seen FROM profiles.accounts;
+SELECT key FROM profiles.verify('user') UNION ALL SELECT key FROM profiles.verify('account');
 DROP VIEW pt.wrong, pt.shown;
 SELECT profiles.uninstall();
 DROP VIEW pt.triggers;
