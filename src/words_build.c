@@ -33,6 +33,7 @@ PG_FUNCTION_INFO_V1(profiles_build_words_index);
 
 #define FIRST_SIZE		1024	/* of the table, a power of two */
 #define FIRST_BYTES		64		/* of the places of an entry, once they are several */
+#define QUEUED			64		/* words at a time */
 
 /* A word, or what stands for a row without any, and where it is. */
 typedef struct Entry
@@ -43,11 +44,21 @@ typedef struct Entry
 		ItemPointerData one;	/* if there is room for one */
 		ItemPointerData *many;
 	}			places;			/* ascending, unless the build is unsorted */
-	uint32		n;				/* 0: free */
-	uint32		size;
+	uint32		n;
+	uint32		size;			/* 0: free */
 	uint32		hash;
 	uint32		row;			/* the last one, by its number since gathering was begun */
 } Entry;
+
+/* A word of a row on its way to its entry. */
+typedef struct QueuedWord
+{
+	Datum		key;
+	uint32		hash;
+	uint32		row;
+	ItemPointerData place;
+	Entry	   *entry;
+} QueuedWord;
 
 typedef struct Build
 {
@@ -55,7 +66,9 @@ typedef struct Build
 	GinStatsData stats;
 	double		rows;
 	bool		by_value;		/* keys */
-	MemoryContext once;			/* for words of a row, or to put an entry in the index */
+	MemoryContext once;			/* for words that are queued, or to put an entry in the index */
+	QueuedWord	queue[QUEUED];
+	int			nqueued;
 
 	/* what is gathered */
 	MemoryContext gathered;
@@ -81,6 +94,8 @@ start_gathering(Build *build)
 	build->unsorted = false;
 	ItemPointerSetMin(&build->place);
 	memset(build->special, 0, sizeof(build->special));
+	for (int category = 0; category <= GIN_CAT_NULL_ITEM; category++)
+		build->special[category].size = 1;
 }
 
 static inline uint32
@@ -118,9 +133,9 @@ enlarge_table(Build *build)
 	{
 		uint32		at = before[i].hash & (build->size - 1);
 
-		if (before[i].n == 0)
+		if (before[i].size == 0)
 			continue;
-		while (build->entries[at].n > 0)
+		while (build->entries[at].size > 0)
 			at = (at + 1) & (build->size - 1);
 		build->entries[at] = before[i];
 	}
@@ -128,28 +143,22 @@ enlarge_table(Build *build)
 	build->bytes += size * sizeof(Entry);
 }
 
-/* The entry of a word. */
+/* The entry of a word.  There is room for another. */
 static Entry *
-find_entry(Build *build, Datum key)
+find_entry(Build *build, Datum key, uint32 hash)
 {
-	uint32		hash = hash_key(build, key);
 	uint32		at = hash & (build->size - 1);
 	Entry	   *entry;
 
-	for (; build->entries[at].n > 0; at = (at + 1) & (build->size - 1))
+	for (; build->entries[at].size > 0; at = (at + 1) & (build->size - 1))
 	{
 		if (is_key(build, &build->entries[at], key, hash))
 			return &build->entries[at];
 	}
-	if (build->n >= build->size / 2)
-	{
-		enlarge_table(build);
-		for (at = hash & (build->size - 1); build->entries[at].n > 0; at = (at + 1) & (build->size - 1))
-			;
-	}
 	build->n++;
 	entry = &build->entries[at];
 	entry->hash = hash;
+	entry->size = 1;
 	entry->key = key;
 	if (!build->by_value)
 	{
@@ -167,39 +176,69 @@ places_of(Entry *entry)
 	return entry->size == 1 ? &entry->places.one : entry->places.many;
 }
 
-/* Adds the row that is read to an entry. */
+/* Adds a row to an entry. */
 static inline void
-add_place(Build *build, Entry *entry)
+add_place(Build *build, Entry *entry, uint32 row, const ItemPointerData *place)
 {
 	/* a row may have a word twice */
-	if (entry->row == build->row)
+	if (entry->row == row)
 		return;
-	entry->row = build->row;
+	entry->row = row;
 	if (entry->n == entry->size)
 	{
-		if (entry->size == 0)
-			entry->size = 1;
+		Size		bytes = entry->size == 1 ? FIRST_BYTES : 2 * pg_nextpower2_size_t(entry->size * sizeof(ItemPointerData));
+		ItemPointerData *many;
+
+		if (entry->size == 1)
+		{
+			many = MemoryContextAlloc(build->gathered, bytes);
+			many[0] = entry->places.one;
+		}
 		else
 		{
-			Size		bytes = entry->size == 1 ? FIRST_BYTES : 2 * pg_nextpower2_size_t(entry->size * sizeof(ItemPointerData));
-			ItemPointerData *many;
-
-			if (entry->size == 1)
-			{
-				many = MemoryContextAlloc(build->gathered, bytes);
-				many[0] = entry->places.one;
-			}
-			else
-			{
-				build->bytes -= GetMemoryChunkSpace(entry->places.many);
-				many = repalloc_huge(entry->places.many, bytes);
-			}
-			build->bytes += GetMemoryChunkSpace(many);
-			entry->places.many = many;
-			entry->size = bytes / sizeof(ItemPointerData);
+			build->bytes -= GetMemoryChunkSpace(entry->places.many);
+			many = repalloc_huge(entry->places.many, bytes);
 		}
+		build->bytes += GetMemoryChunkSpace(many);
+		entry->places.many = many;
+		entry->size = bytes / sizeof(ItemPointerData);
 	}
-	places_of(entry)[entry->n++] = build->place;
+	places_of(entry)[entry->n++] = *place;
+}
+
+/*
+ * Adds rows to the entries of the words that are queued.  The table and the ends of what it
+ * refers to are larger than the processor's nearest cache, so these are asked for beforehand.
+ */
+static void
+add_queued(Build *build)
+{
+	if (build->n + build->nqueued > build->size / 2)
+		enlarge_table(build);
+	for (int i = 0; i < build->nqueued; i++)
+	{
+		QueuedWord *word = &build->queue[i];
+
+		word->entry = find_entry(build, word->key, word->hash);
+		PROFILES_PREFETCH(&places_of(word->entry)[word->entry->n]);
+	}
+	for (int i = 0; i < build->nqueued; i++)
+		add_place(build, build->queue[i].entry, build->queue[i].row, &build->queue[i].place);
+	build->nqueued = 0;
+}
+
+static inline void
+queue_word(Build *build, Datum key)
+{
+	QueuedWord *word = &build->queue[build->nqueued++];
+
+	word->key = key;
+	word->hash = hash_key(build, key);
+	word->row = build->row;
+	word->place = build->place;
+	PROFILES_PREFETCH(&build->entries[word->hash & (build->size - 1)]);
+	if (build->nqueued == QUEUED)
+		add_queued(build);
 }
 
 static int
@@ -248,12 +287,14 @@ compare_entries(const void *a, const void *b, void *arg)
 static void
 put_gathered(Build *build)
 {
-	Entry	  **sorted = MemoryContextAllocHuge(build->gathered, build->n * sizeof(Entry *));
+	Entry	  **sorted;
 	uint32		n = 0;
 
+	add_queued(build);
+	sorted = MemoryContextAllocHuge(build->gathered, build->n * sizeof(Entry *));
 	for (uint32 i = 0; i < build->size; i++)
 	{
-		if (build->entries[i].n > 0)
+		if (build->entries[i].size > 0)
 			sorted[n++] = &build->entries[i];
 	}
 	Assert(n == build->n);
@@ -283,18 +324,27 @@ gather_row(Relation index, ItemPointer place, Datum *values, bool *isnull, bool 
 	build->unsorted |= ItemPointerCompare(place, &build->place) <= 0;
 	build->place = *place;
 	if (isnull[0])
-		add_place(build, &build->special[GIN_CAT_NULL_ITEM]);
+		add_place(build, &build->special[GIN_CAT_NULL_ITEM], build->row, place);
 	else
 	{
 		keys = (Datum *) DatumGetPointer(FunctionCall3Coll(&build->gin.extractValueFn[0], build->gin.supportCollation[0], values[0],
 														   PointerGetDatum(&n), PointerGetDatum(&nulls)));
 		if (keys == NULL || n <= 0)
-			add_place(build, &build->special[GIN_CAT_EMPTY_ITEM]);
+			add_place(build, &build->special[GIN_CAT_EMPTY_ITEM], build->row, place);
 	}
 	for (int i = 0; i < n; i++)
-		add_place(build, nulls != NULL && nulls[i] ? &build->special[GIN_CAT_NULL_KEY] : find_entry(build, keys[i]));
+	{
+		if (nulls != NULL && nulls[i])
+			add_place(build, &build->special[GIN_CAT_NULL_KEY], build->row, place);
+		else
+			queue_word(build, keys[i]);
+	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(build->once);
+	if (build->nqueued >= QUEUED / 2 || build->row % QUEUED == 0)
+	{
+		add_queued(build);
+		MemoryContextReset(build->once);
+	}
 	if (build->bytes >= maintenance_work_mem * (Size) 1024 || build->row == PG_UINT32_MAX)
 		put_gathered(build);
 }

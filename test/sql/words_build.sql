@@ -96,6 +96,15 @@ SELECT profiles._build_index('CREATE INDEX broken_idx ON wb.rows USING gin ((ARR
 SELECT profiles._build_index('CREATE INDEX two_idx ON wb.rows USING gin (attributes profiles.attribute_ops, vector profiles.words_ops)');
 SELECT to_regclass('wb.broken_idx') IS NULL AND to_regclass('wb.two_idx') IS NULL AS gone;
 SELECT * FROM wb.wrong();
+-- rows of many words
+CREATE TABLE wb.long AS SELECT i, ARRAY[(SELECT string_agg('w' || i + j * 3 || ' ' || repeat('x', 40) || (i + j) % 500, ' ') FROM generate_series(1, 150) AS j)] AS attributes FROM generate_series(1, 200) AS i;
+SELECT profiles._build_index('CREATE INDEX long_idx ON wb.long USING gin (attributes profiles.attribute_ops)');
+SET enable_seqscan = off;
+SELECT count(*) AS wrong FROM generate_series(1, 660) AS n,
+    LATERAL (SELECT count(*) AS n FROM wb.long l WHERE l.attributes OPERATOR(profiles.@@) ('w' || n.n)::tsquery) AS found,
+    LATERAL (SELECT count(*) AS n FROM wb.long l WHERE string_to_array(left(l.attributes[1], 2000), ' ') @> ARRAY['w' || n.n]) AS expected
+WHERE found.n <> expected.n AND n.n < 600;
+RESET enable_seqscan;
 CREATE TABLE wb.nobody (LIKE wb.rows);
 SELECT profiles._build_index('CREATE INDEX nobody_idx ON wb.nobody USING gin (attributes profiles.attribute_ops)');
 SET enable_seqscan = off;
@@ -104,8 +113,9 @@ INSERT INTO wb.nobody SELECT * FROM wb.rows WHERE id = 3;
 SELECT count(*) FROM wb.nobody WHERE attributes OPERATOR(profiles.@@) 'crm';
 SELECT c.reltuples = (SELECT count(*) FROM wb.rows) AS counted FROM pg_class c WHERE c.oid = 'wb.attributes_idx'::regclass;
 -- each row once, however often it has a word
-SELECT profiles._build_index('CREATE INDEX once_idx ON wb.rows USING gin ((ARRAY[''gold'']) profiles.attribute_ops)'),
-       profiles._build_index('CREATE INDEX often_idx ON wb.rows USING gin ((ARRAY[''gold'', ''Gold'', ''gold'', '' gold'']) profiles.attribute_ops)');
+CREATE TABLE wb.ordered AS SELECT i FROM generate_series(1, 6000) AS i;
+SELECT profiles._build_index('CREATE INDEX once_idx ON wb.ordered USING gin ((ARRAY[''gold'']) profiles.attribute_ops)'),
+       profiles._build_index('CREATE INDEX often_idx ON wb.ordered USING gin ((ARRAY[''gold'', ''Gold'', ''gold'', '' gold'']) profiles.attribute_ops)');
 SELECT pg_relation_size('wb.often_idx') = pg_relation_size('wb.once_idx') AS once;
 
 DROP SCHEMA wb CASCADE;
