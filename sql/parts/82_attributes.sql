@@ -204,14 +204,14 @@ BEGIN
             DETAIL = 'A name begins with a small letter, has small letters, digits and underscores, and at most 56 of them.',
             HINT = format('Call it "%s": attributes => %L.', profiles._propose_name(name), jsonb_build_object(source_column, profiles._propose_name(name)));
     END IF;
-    SELECT a.source_column, i.source INTO taken
+    SELECT a.source_column, i.source, profiles._import_name(i) AS import INTO taken
     FROM profiles.attribute_config a JOIN profiles.import_config i ON i.id = a.import_id
     WHERE a.kind = _check_attribute.kind AND a.attribute = name;
     IF FOUND THEN
         RAISE duplicate_column USING
             MESSAGE = format('attribute "%s" of profiles.%s comes from column "%s" of %s already', name, profiles._relation(kind), taken.source_column, taken.source),
             HINT = format('Give it another name, as in attributes => %L, or remove that one with profiles.drop_attributes(%L, %L).',
-                          jsonb_build_object(_check_attribute.source_column, left('custom_' || name, 56)), kind, taken.source);
+                          jsonb_build_object(_check_attribute.source_column, left('custom_' || name, 56)), kind, taken.import);
     END IF;
     SELECT format_type(v.atttypid, NULL) AS type,
            v.attname IN (kind || '_id', 'first_seen_country_name', 'last_seen_country_name')
@@ -336,11 +336,12 @@ BEGIN
     END IF;
 
     key_column := profiles._key_column(kind, profile_key);
-    IF EXISTS (SELECT FROM profiles.import_config i
-               WHERE i.kind = _add_attributes.kind AND i.source = source_name AND i.source_key = _add_attributes.source_key) THEN
+    SELECT i.* INTO added FROM profiles.import_config i
+    WHERE i.kind = _add_attributes.kind AND i.source = source_name AND i.source_key = _add_attributes.source_key;
+    IF FOUND THEN
         RAISE duplicate_object USING
             MESSAGE = format('attributes of %s by "%s" are imported already', source_name, source_key),
-            HINT = format('To change them, first SELECT profiles.drop_attributes(%L, %L); added again with the same names and types, they come back.', kind, source_name);
+            HINT = format('To change them, first SELECT profiles.drop_attributes(%L, %L); added again with the same names and types, they come back.', kind, profiles._import_name(added));
     END IF;
 
     -- one at a time, since the view is made of what the others have added
@@ -607,7 +608,7 @@ BEGIN
         RETURN ARRAY(SELECT i.id FROM profiles.import_config i
                      WHERE profiles._next_sync(i) <= now() ORDER BY profiles._next_sync(i), i.id);
     END IF;
-    result := ARRAY(SELECT i.id FROM profiles.import_config i WHERE i.source = profiles._import_source(_due_imports.source) ORDER BY i.id);
+    result := profiles._named_imports(source);
     IF result = '{}' THEN
         PERFORM profiles._no_import(source);
     END IF;
@@ -629,6 +630,24 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._import_source(text) IS 'Internal: a reference table by its name, with its schema or, where that is clear, without.';
 
+-- A table may be imported by several keys.
+CREATE FUNCTION profiles._named_imports(name text) RETURNS integer[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT ARRAY(SELECT i.id FROM profiles.import_config i
+                 WHERE i.source = profiles._import_source(name) OR name = i.source || '.' || quote_ident(i.source_key)
+                 ORDER BY i.id);
+END;
+COMMENT ON FUNCTION profiles._named_imports(text) IS 'Internal: the imports of a reference table, or, by the name of a key behind its own and its schema''s, one of them.';
+
+CREATE FUNCTION profiles._import_name(import profiles.import_config) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    RETURN (import).source || CASE WHEN EXISTS (SELECT FROM profiles.import_config i WHERE i.kind = (import).kind AND i.source = (import).source AND i.id <> (import).id)
+                                   THEN '.' || quote_ident((import).source_key) ELSE '' END;
+COMMENT ON FUNCTION profiles._import_name(profiles.import_config) IS 'Internal: the name by which drop_attributes drops an import, and no other.';
+
 CREATE FUNCTION profiles._no_import(source text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -644,7 +663,7 @@ COMMENT ON FUNCTION profiles._no_import(text) IS 'Internal: says that there is n
 
 CREATE PROCEDURE profiles.sync(source text DEFAULT NULL)
     AS 'MODULE_PATHNAME', 'profiles_run_sync' LANGUAGE C;
-COMMENT ON PROCEDURE profiles.sync(text) IS 'Copies the values of custom attributes from the reference tables that are due, or from the named one now. Each is read once, in a transaction of its own; only changed rows are written. One that fails keeps its last good values: a WARNING says why, and custom_attributes and sync_runs record it. One that another session is syncing is left out, with a NOTICE. In a transaction block it is one transaction.';
+COMMENT ON PROCEDURE profiles.sync(text) IS 'Copies the values of custom attributes from the reference tables that are due, or from the named one now (or by one of its keys, as in ''crm.customers.email''). Each is read once, in a transaction of its own; only changed rows are written. One that fails keeps its last good values: a WARNING says why, and custom_attributes and sync_runs record it. One that another session is syncing is left out, with a NOTICE. In a transaction block it is one transaction.';
 
 -- drop
 
@@ -663,27 +682,36 @@ CREATE FUNCTION profiles._drop_attributes(caller oid, kind text, source text) RE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found_source text := profiles._import_source(source);
     owner oid := (SELECT relowner FROM pg_class WHERE oid = 'profiles.import_config'::regclass);
-    dropped integer[];
-    adder oid;
+    dropped integer[] := ARRAY(SELECT i.id FROM profiles.import_config i
+                               WHERE i.kind = _drop_attributes.kind AND i.id = ANY (profiles._named_imports(_drop_attributes.source)) ORDER BY i.id);
+    added integer[];
     used record;
     unused text[];
     r record;
 BEGIN
     PERFORM profiles._check_kind(kind);
-    dropped := ARRAY(SELECT i.id FROM profiles.import_config i WHERE i.kind = _drop_attributes.kind AND i.source = found_source ORDER BY i.id);
     IF dropped = '{}' THEN
         PERFORM profiles._no_import(source);
     END IF;
-    FOR r IN SELECT unnest(dropped) AS id LOOP
-        adder := (SELECT c.relowner FROM pg_class c WHERE c.oid = to_regclass(profiles._import_view(r.id)));
-        IF NOT pg_has_role(caller, owner, 'USAGE') AND NOT coalesce(pg_has_role(caller, adder, 'USAGE'), false) THEN
-            RAISE insufficient_privilege USING
-                MESSAGE = format('permission denied for the attributes of %s', found_source),
-                HINT = format('They belong to role %I, which added them.', pg_get_userbyid(coalesce(adder, owner)));
-        END IF;
-    END LOOP;
+    IF NOT pg_has_role(caller, owner, 'USAGE') THEN
+        added := ARRAY(SELECT d.id FROM unnest(dropped) AS d (id) JOIN pg_class c ON c.oid = to_regclass(profiles._import_view(d.id))
+                       WHERE pg_has_role(caller, c.relowner, 'USAGE') ORDER BY d.id);
+        -- those of others stay
+        FOR r IN SELECT i.source, i.source_key, coalesce(c.relowner, owner) AS adder
+                 FROM profiles.import_config i LEFT JOIN pg_class c ON c.oid = to_regclass(profiles._import_view(i.id))
+                 WHERE i.id = ANY (dropped) AND i.id <> ALL (added) ORDER BY i.id
+        LOOP
+            IF added = '{}' THEN
+                RAISE insufficient_privilege USING
+                    MESSAGE = format('permission denied for the attributes of %s', r.source),
+                    HINT = format('They belong to role %I, which added them.', pg_get_userbyid(r.adder));
+            END IF;
+            RAISE NOTICE 'attributes of % by "%" stay', r.source, r.source_key
+                USING DETAIL = format('They belong to role %I, which added them.', pg_get_userbyid(r.adder));
+        END LOOP;
+        dropped := added;
+    END IF;
     -- Reading the views of segments locks them until the end, and later they are locked
     -- exclusively: first whoever else changes definitions has to be done.
     PERFORM profiles._ddl('LOCK TABLE profiles.segment_config IN SHARE ROW EXCLUSIVE MODE');
@@ -723,7 +751,7 @@ COMMENT ON FUNCTION profiles._drop_attributes(oid, text, text) IS 'Internal: dro
 
 CREATE FUNCTION profiles.drop_attributes(kind text, source text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_as_owner' LANGUAGE C;
-COMMENT ON FUNCTION profiles.drop_attributes(text, text) IS 'Removes the custom attributes that come from a reference table. Their columns stay in users or accounts, so that views and reports keep working, and read NULL; adding an attribute of the same name and type brings one back. Refused while a segment uses one. The reference table, which may be gone, is not touched. Undo: add_attributes.';
+COMMENT ON FUNCTION profiles.drop_attributes(text, text) IS 'Removes the custom attributes that come from a reference table, or from one of its keys, as in ''crm.customers.email''; of the imports of a table those that the caller added, or all, if the caller owns the extension. Their columns stay in users or accounts, so that views and reports keep working, and read NULL; adding an attribute of the same name and type brings one back. Refused while a segment uses one. The reference table, which may be gone, is not touched. Undo: add_attributes.';
 
 -- forget
 

@@ -58,6 +58,29 @@ GRANT EXECUTE ON FUNCTION profiles.drop_attributes TO profiles_runner;
 SET ROLE profiles_runner;
 SELECT profiles.drop_attributes('user', 'shop.salaries');
 RESET ROLE;
+-- of a table that several have imported each drops what it added, the owner all
+GRANT USAGE ON SCHEMA shop TO profiles_loader;
+GRANT SELECT ON shop.salaries TO profiles_loader;
+GRANT EXECUTE ON FUNCTION profiles.add_attributes, profiles.drop_attributes TO profiles_loader;
+SET client_min_messages = notice;
+SET ROLE profiles_loader;
+SELECT profiles.add_attributes('user', 'shop.salaries', 'grade', 'user_id', '{"salary": "loaded"}');
+SELECT profiles.drop_attributes('user', 'shop.salaries.uid');
+SELECT profiles.drop_attributes('user', 'shop.salaries');
+SELECT profiles.drop_attributes('user', 'shop.salaries');
+SELECT profiles.add_attributes('user', 'shop.salaries', 'grade', 'user_id', '{"salary": "loaded"}');
+RESET ROLE;
+SELECT attribute, source_key, added_by FROM profiles.custom_attributes ORDER BY 1;
+BEGIN;
+SELECT profiles.drop_attributes('user', 'shop.salaries');
+SELECT attribute, source_key, added_by FROM profiles.custom_attributes ORDER BY 1;
+ROLLBACK;
+SELECT profiles.drop_attributes('user', 'shop.salaries.grade');
+SELECT attribute, source_key, added_by FROM profiles.custom_attributes ORDER BY 1;
+REVOKE ALL ON SCHEMA shop FROM profiles_loader;
+REVOKE ALL ON shop.salaries FROM profiles_loader;
+REVOKE ALL ON FUNCTION profiles.add_attributes, profiles.drop_attributes FROM profiles_loader;
+SET client_min_messages = warning;
 \set VERBOSITY terse
 DROP ROLE profiles_adder;
 \set VERBOSITY default

@@ -579,6 +579,34 @@ SELECT inserted, updated, message FROM profiles.sync_runs WHERE source = 'attr.n
 SELECT q, count(*), min(s.matched) FROM unnest(ARRAY['oddplaces', 'oddp', 'oddt', 'oddd', 'oddkind', 'oddlongs']) q, profiles.search_users(q) s GROUP BY q ORDER BY q;
 SELECT profiles.drop_attributes('user', 'attr.named');
 
+-- one table by several keys: together, and one by one, by its name with the key's
+CREATE SCHEMA "At two";
+CREATE TABLE "At two"."By.two" AS SELECT u.user_id AS uid, 'M-' || u.user_id AS "Mail.id", 'x' || right(u.user_id, 1) AS twice FROM (SELECT user_id FROM profiles.users ORDER BY user_id LIMIT 3) u;
+SELECT profiles.add_attributes('user', '"At two"."By.two"', 'uid', 'user_id', '{"twice": "by_id"}');
+SELECT profiles.add_attributes('user', '"At two"."By.two"', 'Mail.id', 'user_id', '{"twice": "by_mail"}');
+SELECT profiles.add_attributes('account', '"At two"."By.two"', 'uid', 'account_id', '{"twice": "by_id"}');
+SELECT profiles.add_attributes('user', '"At two"."By.two"', 'Mail.id', 'user_id', '{"twice": "again"}');
+CREATE TABLE attr.other AS SELECT uid, twice AS by_mail FROM "At two"."By.two";
+SELECT profiles.add_attributes('user', 'attr.other', 'uid', 'user_id');
+CALL profiles.sync('"At two"."By.two"."Mail.id"');
+SELECT kind, attribute, last_synced_at IS NOT NULL AS synced FROM profiles.custom_attributes WHERE source ~ 'By.two' ORDER BY 1, 2;
+CALL profiles.sync('"At two"."By.two".uid');
+SELECT kind, attribute, last_synced_at IS NOT NULL AS synced FROM profiles.custom_attributes WHERE source ~ 'By.two' ORDER BY 1, 2;
+CALL profiles.sync('"At two"."By.two"."Mail.id"');
+CALL profiles.sync('By.two');
+SELECT r.kind, i.source_key, count(*) FROM profiles.sync_run r JOIN profiles.import_config i ON i.id = r.import_id WHERE r.source ~ 'By.two' GROUP BY 1, 2 ORDER BY 1, 2;
+CALL profiles.sync('By.two.twice');
+CALL profiles.sync('By.two.uid');
+SELECT profiles.drop_attributes('account', '"At two"."By.two"."Mail.id"');
+SELECT profiles.drop_attributes('user', '"At two"."By.two".uid');
+SELECT kind, attribute FROM profiles.custom_attributes WHERE source ~ 'By.two' ORDER BY 1, 2;
+SELECT profiles.add_attributes('user', '"At two"."By.two"', 'Mail.id', 'user_id', '{"twice": "again"}');
+SELECT profiles.add_attributes('user', '"At two"."By.two"', 'uid', 'user_id', '{"twice": "by_id"}');
+SELECT profiles.drop_attributes('user', 'By.two');
+SELECT kind, attribute FROM profiles.custom_attributes WHERE source ~ 'By.two' ORDER BY 1, 2;
+SELECT profiles.drop_attributes('account', 'By.two');
+DROP SCHEMA "At two" CASCADE;
+
 DROP OWNED BY profiles_reporting;
 DROP ROLE profiles_reporting;
 DROP VIEW attr.report, attr.ours, attr.comments;
