@@ -102,7 +102,12 @@ static inline uint32
 hash_key(const Build *build, Datum key)
 {
 	if (build->by_value)
-		return (uint32) (((uint64) key * UINT64CONST(0x9E3779B97F4A7C15)) >> 32);
+	{
+		uint64		mixed = (uint64) key * UINT64CONST(0x9E3779B97F4A7C15);
+
+		/* the last bits of words that are cut are zeros, of which the first product's middle has some */
+		return ((mixed ^ mixed >> 32) * UINT64CONST(0x9E3779B97F4A7C15)) >> 32;
+	}
 	return hash_bytes((unsigned char *) VARDATA_ANY(DatumGetPointer(key)), VARSIZE_ANY_EXHDR(DatumGetPointer(key)));
 }
 

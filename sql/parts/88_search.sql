@@ -636,7 +636,7 @@ CREATE FUNCTION profiles._imported_statistics(kind text) RETURNS void
 AS $$
 DECLARE
     sample constant integer := 5000;
-    people bigint;
+    people double precision;
     share double precision;
 BEGIN
     -- one who counts at a time
@@ -644,8 +644,13 @@ BEGIN
     EXECUTE format('DELETE FROM profiles.%I t WHERE t.people = 0 AND t.attributes = 0 AND t.word <> ''''', kind || '_search_stat');
     EXECUTE format('UPDATE profiles.%I t SET imported = 0 WHERE t.imported > 0', kind || '_search_stat');
     IF to_regclass(format('profiles.%I', kind || '_imported')) IS NOT NULL THEN
-        EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
-        share := least(1, sample / greatest(people, 1)::double precision);
+        -- about, as the planner knows it: to count a million takes a twentieth of a first sync
+        people := (SELECT c.reltuples / c.relpages * (pg_relation_size(c.oid) / current_setting('block_size')::integer)
+                   FROM pg_class c WHERE c.oid = to_regclass(format('profiles.%I', kind || '_search')) AND c.relpages > 0 AND c.reltuples > 0);
+        IF people IS NULL THEN
+            EXECUTE format('SELECT count(*) FROM profiles.%I', kind || '_search') INTO people;
+        END IF;
+        share := least(1, sample / greatest(people, 1));
         EXECUTE format($query$
             INSERT INTO profiles.%1$I AS t (word, people, attributes, imported)
             SELECT w.word COLLATE "C", 0, 0, (sum(w.attributes) / $1)::integer
