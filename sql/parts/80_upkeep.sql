@@ -814,6 +814,9 @@ BEGIN
     SET phase = CASE WHEN more THEN 'merge' ELSE 'done' END, done = n, total = n, position = '', started_at = _refresh_pending.started_at,
         noticed_at = _refresh_pending.started_at, refreshed_at = CASE WHEN more THEN u.refreshed_at ELSE _refresh_pending.started_at END
     WHERE u.kind = _refresh_pending.kind;
+    IF NOT more THEN
+        PERFORM profiles._shrink_packed(kind);
+    END IF;
     RETURN more;
 END
 $$;
