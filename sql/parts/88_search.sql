@@ -527,14 +527,29 @@ DECLARE
     searched text := replace(profiles._imported_values(import_id), format('a%s.', import_id), '');
     -- as its key has found when it was made
     people double precision := (SELECT greatest(c.reltuples, 1) FROM pg_class c WHERE c.oid = side);
+    rows text := format('SELECT %s AS searched FROM %s TABLESAMPLE BERNOULLI (%%s) REPEATABLE (0)', searched, side);
     cuts text;
+    share double precision := 0;
+    memory text := current_setting('maintenance_work_mem');
 BEGIN
     IF to_regclass('profiles.' || name) IS NOT NULL THEN
         PERFORM gin_clean_pending_list(('profiles.' || name)::regclass);
     ELSIF searched IS NOT NULL THEN
-        cuts := profiles._choose_cuts(format('SELECT %s FROM %s TABLESAMPLE BERNOULLI (%s) REPEATABLE (0)', searched, side, least(100, 100 * sample / people)), people);
-        PERFORM profiles._build_index(format('CREATE INDEX %I ON %s USING gin ((%s) profiles.%s)', name, side, searched,
-                                             CASE WHEN cuts IS NULL THEN 'attribute_ops' ELSE format('beginning_ops (cuts = %L)', cuts) END));
+        cuts := profiles._choose_cuts(format(rows, least(100, 100 * sample / people)), people);
+        IF cuts IS NULL THEN
+            EXECUTE format('SELECT coalesce(count(DISTINCT u.lexeme) / greatest(count(*), 1)::double precision, 0) FROM (%s) s, unnest(profiles._attribute_vector(VARIADIC s.searched)) u',
+                           format(rows, least(100, 20 * sample / people)))
+            INTO share;
+        END IF;
+        IF share > 0.4 THEN
+            -- whole words of single rows are best gathered by GIN, in a tree that the processor's cache holds
+            PERFORM set_config('maintenance_work_mem', '16MB', true);
+            EXECUTE format('CREATE INDEX %I ON %s USING gin ((%s) profiles.attribute_ops)', name, side, searched);
+            PERFORM set_config('maintenance_work_mem', memory, true);
+        ELSE
+            PERFORM profiles._build_index(format('CREATE INDEX %I ON %s USING gin ((%s) profiles.%s)', name, side, searched,
+                                                 CASE WHEN cuts IS NULL THEN 'attribute_ops' ELSE format('beginning_ops (cuts = %L)', cuts) END));
+        END IF;
         PERFORM profiles._imported_statistics(kind);
         PERFORM profiles._search_statistics_changed(kind);
     END IF;
