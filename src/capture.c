@@ -35,6 +35,7 @@
 #include "profile.h"
 #include "screen.h"
 #include "storage/bufmgr.h"
+#include "storage/freespace.h"
 #include "storage/lmgr.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
@@ -437,15 +438,22 @@ write_kept_rows(Capture *capture)
 
 /* ---------- merging by writers ---------- */
 
-static BlockNumber
-blocks_of(const char *format, int kind)
+/*
+ * About how many blocks of a table have something; of so many of them the free space that
+ * vacuum has recorded is looked at, if that is asked for.
+ */
+static double
+blocks_of(const char *format, int kind, int looked_at)
 {
 	Relation	relation = table_open(get_relname_relid(psprintf(format, profiles_kinds[kind]),
 														get_namespace_oid("profiles", false)), AccessShareLock);
 	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+	int			empty = 0;
 
+	for (int i = 0; i < looked_at && blocks > 0; i++)
+		empty += GetRecordedFreeSpace(relation, (BlockNumber) ((uint64) blocks * i / looked_at)) > BLCKSZ / 2;
 	table_close(relation, AccessShareLock);
-	return blocks;
+	return looked_at == 0 ? blocks : (double) blocks * (looked_at - empty) / looked_at;
 }
 
 /*
@@ -453,9 +461,10 @@ blocks_of(const char *format, int kind)
  * no writer waits for long, but more than come in before it tries again.  What
  * search needs is left to the next refresh.
  *
- * How many is judged by the tables' sizes.  Merged rows take their place until
- * they are vacuumed, so after a try the tables have to grow by a good part, or
- * to shrink, before this backend tries again.
+ * How many is judged by the tables' sizes.  Of packed ones vacuum leaves the pages, so
+ * these are asked whether they are empty.  Merged rows take their place until they are
+ * vacuumed, so after a try the tables have to grow by a good part, or to shrink, before
+ * this backend tries again.
  */
 static void
 merge_if_many(Capture *capture)
@@ -463,6 +472,7 @@ merge_if_many(Capture *capture)
 	static double tried_at[PROFILES_KINDS];
 	const int	rows_per_block = 20;	/* of a usual size */
 	const int	packed_per_block = 45;
+	const int	looked_at = 50;
 	const int	most = Max(profiles_pending_limit, 10000);
 	double		limit = profiles_pending_limit + 1;
 	double		many;
@@ -470,8 +480,13 @@ merge_if_many(Capture *capture)
 
 	if (profiles_pending_limit < 0 || IsolationUsesXactSnapshot())
 		return;
-	many = (double) blocks_of("%s_pending", capture->kind) * rows_per_block +
-		(double) blocks_of("%s_packed", capture->kind) * packed_per_block;
+	many = blocks_of("%s_pending", capture->kind, 0) * rows_per_block;
+	if (many + blocks_of("%s_packed", capture->kind, 0) * packed_per_block < limit)
+	{
+		tried_at[capture->kind] = 0;
+		return;
+	}
+	many += blocks_of("%s_packed", capture->kind, looked_at) * packed_per_block;
 	if (many < tried_at[capture->kind])
 		tried_at[capture->kind] = 0;
 	if (many < limit || many < tried_at[capture->kind] + limit / 4)

@@ -87,6 +87,12 @@ typedef struct PendingRow
 	struct varlena *profile;
 } PendingRow;
 
+typedef struct FoldedEvents
+{
+	int32		source;
+	int64		events;
+} FoldedEvents;
+
 typedef struct Merge
 {
 	const char *kind;
@@ -108,8 +114,10 @@ typedef struct Merge
 	PendingRow *rows;
 	int			nrows;
 	int			size;
-	int			last_source;	/* whose events are counted here */
-	int64		folded;
+	FoldedEvents *folded;		/* per source */
+	int			nfolded;
+	int			source;			/* of these, the last one that was met */
+	MemoryContext outer;		/* of what stays until the end */
 
 	TupleDesc	taken_desc;		/* what became of rows */
 	Tuplestorestate *taken;
@@ -308,6 +316,17 @@ note_changes(Update *update, Merge *merge, TupleTableSlot *old)
 		profiles_note_key(merge->kind_number, new->tts_values[merge->key - 1], !person);
 }
 
+/* Can stored profiles be looked up by their index? */
+static bool
+can_look_up(Merge *merge)
+{
+	IndexRows  *rows = rows_open(merge->schema, merge->kind, "profile", "key", ROWS_BY_KEY);
+
+	if (rows != NULL)
+		rows_close(rows);
+	return rows != NULL;
+}
+
 /* Prepares updates, as for a statement; false if they have to be left to one. */
 static bool
 begin_update(Update *update, Merge *merge)
@@ -317,7 +336,7 @@ begin_update(Update *update, Merge *merge)
 	ResultRelInfo *relinfo;
 	Relation	index;
 
-	if (!is_plain(merge->storage))
+	if (!is_plain(merge->storage) || !can_look_up(merge))
 		return false;
 	CheckCmdReplicaIdentity(merge->storage, CMD_UPDATE);
 
@@ -615,30 +634,42 @@ count_events(Merge *merge, int32 source, const char *reason, Datum events, Datum
 	tuplestore_putvalues(merge->taken, merge->taken_desc, values, nulls);
 }
 
-/* Adds the events of a source that were folded to those that are counted; false if there are none. */
-static bool
-add_folded(Merge *merge)
-{
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(merge->folded), Int32GetDatum(merge->last_source), CStringGetTextDatum(merge->kind)};
-
-	if (SPI_execute_with_args(COUNT_FOLDED, lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not count events");
-	return SPI_processed > 0;
-}
-
 /* Nearly all are folded, so these are added up. */
 static void
 count_folded(Merge *merge, int32 source, int64 events)
 {
-	if (source != merge->last_source)
+	FoldedEvents *folded = merge->folded;
+
+	if (merge->nfolded == 0 || folded[merge->source].source != source)
 	{
-		if (merge->last_source != 0 && !add_folded(merge))
-			count_events(merge, merge->last_source, "folded", Int64GetDatum(merge->folded), (Datum) 0, true);
-		merge->last_source = source;
-		merge->folded = 0;
+		for (merge->source = 0; merge->source < merge->nfolded && folded[merge->source].source != source;)
+			merge->source++;
+		if (merge->source == merge->nfolded)
+		{
+			Size		size = (merge->nfolded + 1) * sizeof(FoldedEvents);
+
+			merge->folded = folded == NULL ? MemoryContextAlloc(merge->outer, size) : repalloc(folded, size);
+			merge->folded[merge->nfolded++] = (FoldedEvents) {source, 0};
+		}
 	}
-	merge->folded += events;
+	merge->folded[merge->source].events += events;
+}
+
+/* Adds the events that were folded to those that are counted. */
+static void
+add_folded(Merge *merge)
+{
+	for (int i = 0; i < merge->nfolded; i++)
+	{
+		FoldedEvents *folded = &merge->folded[i];
+		Oid			types[] = {INT8OID, INT4OID, TEXTOID};
+		Datum		values[] = {Int64GetDatum(folded->events), Int32GetDatum(folded->source), CStringGetTextDatum(merge->kind)};
+
+		if (SPI_execute_with_args(COUNT_FOLDED, lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
+			elog(ERROR, "could not count events");
+		if (SPI_processed == 0)
+			count_events(merge, folded->source, "folded", Int64GetDatum(folded->events), (Datum) 0, true);
+	}
 }
 
 /* The profile is in the merge's context. */
@@ -834,6 +865,7 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	read_blocked(&merge);
+	merge.outer = CurrentMemoryContext;
 	merge.context = AllocSetContextCreate(CurrentMemoryContext, "pending rows", ALLOCSET_DEFAULT_SIZES);
 	merge.taken_desc = make_desc(lengthof(taken_names), taken_names, taken_types);
 	merge.new_desc = make_desc(lengthof(new_names), new_names,
@@ -843,7 +875,7 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	taken += take_rows(&merge, merge.pending, take_row, most - taken);
 	merge_taken(&merge);
 
-	count_folded(&merge, 0, 0);
+	add_folded(&merge);
 	if (tuplestore_tuple_count(merge.taken) > 0)
 		run_over_rows(psprintf(COUNT_TAKEN, merge.kind), TAKEN_ROWS, merge.taken, merge.taken_desc);
 	tuplestore_end(merge.taken);

@@ -18,6 +18,7 @@
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "commands/defrem.h"
+#include "commands/tablecmds.h"
 #include "common/hashfn.h"
 #include "compat.h"
 #include "miscadmin.h"
@@ -26,6 +27,7 @@
 #include "port/pg_bitutils.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -396,19 +398,38 @@ build_index(Relation heap, Relation index, IndexInfo *info)
 	return result;
 }
 
+/* A plain CREATE INDEX ... USING gin. */
+static IndexStmt *
+parse_definition(const char *sql)
+{
+	List	   *statements = pg_parse_query(sql);
+	IndexStmt  *statement = list_length(statements) == 1 ? (IndexStmt *) linitial_node(RawStmt, statements)->stmt : NULL;
+
+	if (statement == NULL || !IsA(statement, IndexStmt) || strcmp(statement->accessMethod, "gin") != 0 || statement->concurrent)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" does not define a GIN index", sql)));
+	return statement;
+}
+
 /* _build_index(definition text): CREATE INDEX */
 Datum
 profiles_build_words_index(PG_FUNCTION_ARGS)
 {
 	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	IndexStmt  *statement = castNode(IndexStmt, linitial_node(RawStmt, pg_parse_query(sql))->stmt);
-	Oid			table = RangeVarGetRelid(statement->relation, ShareLock, false);
-	Oid			made = PROFILES_DEFINE_INDEX(table, transformIndexStmt(table, statement, sql)).objectId;
+	IndexStmt  *statement = parse_definition(sql);
+	Oid			table = RangeVarGetRelidExtended(statement->relation, ShareLock, 0, RangeVarCallbackOwnsRelation, NULL);
+	Oid			made;
 	Relation	heap;
 	Relation	index;
 	IndexAmRoutine *gin;
 	IndexAmRoutine routine;
 
+	if (get_rel_relkind(table) != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", statement->relation->relname)));
+	made = PROFILES_DEFINE_INDEX(table, transformIndexStmt(table, statement, sql)).objectId;
 	CommandCounterIncrement();
 	heap = table_open(table, NoLock);
 	index = index_open(made, AccessExclusiveLock);

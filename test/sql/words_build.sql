@@ -94,6 +94,18 @@ SELECT wrong FROM wb.wrong();
 -- an error, which leaves nothing; no rows; what it counts
 SELECT profiles._build_index('CREATE INDEX broken_idx ON wb.rows USING gin ((ARRAY[(1 / (id - 50))::text]) profiles.attribute_ops)');
 SELECT profiles._build_index('CREATE INDEX two_idx ON wb.rows USING gin (attributes profiles.attribute_ops, vector profiles.words_ops)');
+SELECT profiles._build_index('CREATE INDEX tree_idx ON wb.rows (id)');
+SELECT profiles._build_index('SELECT 1');
+SELECT profiles._build_index('');
+SELECT profiles._build_index('CREATE INDEX view_idx ON wb.answers USING gin (what)');
+CREATE ROLE wb_other;
+GRANT USAGE ON SCHEMA profiles, wb TO wb_other;
+GRANT EXECUTE ON FUNCTION profiles._build_index(text) TO wb_other;
+SET ROLE wb_other;
+SELECT profiles._build_index('CREATE INDEX others_idx ON wb.rows USING gin (keys)');
+RESET ROLE;
+DROP OWNED BY wb_other;
+DROP ROLE wb_other;
 SELECT to_regclass('wb.broken_idx') IS NULL AND to_regclass('wb.two_idx') IS NULL AS gone;
 SELECT * FROM wb.wrong();
 -- rows of many words
