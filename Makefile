@@ -29,6 +29,7 @@ OBJS = \
 	src/erased.o \
 	src/event_index.o \
 	src/event_rows.o \
+	src/event_triggers.o \
 	src/expression.o \
 	src/filter.o \
 	src/first_last.o \

@@ -17,20 +17,15 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "pending.h"
 #include "profile.h"
 #include "screen.h"
@@ -47,12 +42,8 @@
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(profiles_capture);
-PG_FUNCTION_INFO_V1(profiles_install_triggers);
-PG_FUNCTION_INFO_V1(profiles_remove_triggers);
 
-/* Names of the transition tables, and of the folded rows, in statements. */
-#define OLD_EVENTS	"profiles_old_events"
-#define NEW_EVENTS	"profiles_new_events"
+/* Names of the folded rows in statements. */
 #define OLD_ROWS	"profiles_old_rows"
 #define NEW_ROWS	"profiles_new_rows"
 
@@ -371,7 +362,7 @@ init_fold(ProfilesFold *fold, Capture *capture, Tuplestorestate *events, bool ol
 	{
 		fold->rows = events;
 		fold->rows_desc = RelationGetDescr(relation);
-		fold->rows_name = old ? OLD_EVENTS : NEW_EVENTS;
+		fold->rows_name = old ? PROFILES_OLD_EVENTS : PROFILES_NEW_EVENTS;
 		fold->direct = &cached->folds[capture->kind];
 		fold->direct_context = cache_context;
 	}
@@ -677,8 +668,8 @@ is_made_by_us(TriggerData *trigger, bool keep)
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		return TRIGGER_FIRED_BEFORE(trigger->tg_event) == keep;
 	return TRIGGER_FIRED_AFTER(trigger->tg_event) &&
-		(!old || (trigger->tg_oldtable != NULL && strcmp(made->tgoldtable, OLD_EVENTS) == 0)) &&
-		(!new || (trigger->tg_newtable != NULL && strcmp(made->tgnewtable, NEW_EVENTS) == 0));
+		(!old || (trigger->tg_oldtable != NULL && strcmp(made->tgoldtable, PROFILES_OLD_EVENTS) == 0)) &&
+		(!new || (trigger->tg_newtable != NULL && strcmp(made->tgnewtable, PROFILES_NEW_EVENTS) == 0));
 }
 
 /*
@@ -758,144 +749,4 @@ profiles_capture(PG_FUNCTION_ARGS)
 	else
 		note_detached(&capture);
 	return PointerGetDatum(NULL);
-}
-
-/* ---------- triggers on events ---------- */
-
-static void
-run_command(char *command)
-{
-	int			rc = SPI_execute(command, false, 0);
-
-	if (rc != SPI_OK_UTILITY)
-		elog(ERROR, "%s failed: %s", command, SPI_result_code_string(rc));
-}
-
-static void
-create_triggers(Oid relation, int32 source_id, const char *capture, const char *on_change)
-{
-	char	   *table = profiles_qualified_name(relation);
-	char	   *call = psprintf("FOR EACH STATEMENT EXECUTE FUNCTION profiles.capture(%d, %s, %s)",
-								source_id, quote_literal_cstr(capture),
-								quote_literal_cstr(on_change));
-
-	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_insert AFTER INSERT ON %s "
-						 "REFERENCING NEW TABLE AS " NEW_EVENTS " %s", table, call));
-	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_update AFTER UPDATE ON %s "
-						 "REFERENCING OLD TABLE AS " OLD_EVENTS " NEW TABLE AS " NEW_EVENTS " %s",
-						 table, call));
-	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_delete AFTER DELETE ON %s "
-						 "REFERENCING OLD TABLE AS " OLD_EVENTS " %s", table, call));
-	run_command(psprintf("CREATE OR REPLACE TRIGGER profiles_truncate %s TRUNCATE ON %s %s",
-						 strcmp(on_change, "keep") == 0 ? "BEFORE" : "AFTER", table, call));
-}
-
-/* Has a table the triggers of a source? */
-static bool
-has_triggers_of(Oid relid, int32 source_id)
-{
-	Relation	relation = table_open(relid, NoLock);
-	TriggerDesc *triggers = relation->trigdesc;
-	bool		found = false;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		found |= strcmp(trigger->tgname, "profiles_insert") == 0 && trigger->tgnargs == 3 &&
-			atoi(trigger->tgargs[0]) == source_id;
-	}
-	table_close(relation, NoLock);
-	return found;
-}
-
-/*
- * _install_triggers(view regclass, source_id integer, capture text,
- *					 on_change text, part regclass)
- *
- * Gives the source's relation, its partitions and children their triggers, with
- * the rights of the source's adder; or that part alone, if it has none yet, and no
- * other is locked.
- */
-Datum
-profiles_install_triggers(PG_FUNCTION_ARGS)
-{
-	static const char *const arguments[] = {"source_view", "source_id", "capture", "on_change"};
-	int32		source_id;
-	char	   *capture;
-	char	   *on_change;
-	Oid			part = PG_ARGISNULL(4) ? InvalidOid : PG_GETARG_OID(4);
-	int			settings;
-	SourceDefinition *source;
-	ProfilesRole caller;
-	ListCell   *lc;
-
-	for (int i = 0; i < (int) lengthof(arguments); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not be NULL", arguments[i])));
-	source_id = PG_GETARG_INT32(1);
-	capture = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	on_change = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	settings = profiles_pin_settings();
-	source = profiles_our_source(fcinfo->flinfo->fn_oid, PG_GETARG_OID(0));
-	caller = profiles_become_adder(source->owner);
-
-	SPI_connect();
-	foreach(lc, find_all_inheritors(source->relation, AccessShareLock, NULL))
-	{
-		Oid			relation = lfirst_oid(lc);
-		char		relkind = get_rel_relkind(relation);
-
-		/* only its session can read a temporary child */
-		if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
-			get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
-			continue;
-		if (!OidIsValid(part) || (relation == part && !has_triggers_of(relation, source_id)))
-			create_triggers(relation, source_id, capture, on_change);
-	}
-	SPI_finish();
-	profiles_become_caller(caller);
-	profiles_unpin_settings(settings);
-	PG_RETURN_VOID();
-}
-
-/*
- * _remove_triggers(relation regclass): drops the triggers on a table that call
- * capture().
- *
- * Whoever may create a trigger need not own the table, but only the owner may
- * drop it; so this asks for no right.  What it drops is ours, whoever made it.
- */
-Datum
-profiles_remove_triggers(PG_FUNCTION_ARGS)
-{
-	Oid			relid = PG_GETARG_OID(0);
-	Oid			capture = LookupFuncName(list_make2(makeString("profiles"), makeString("capture")),
-										 0, NULL, false);
-	Relation	relation = try_table_open(relid, AccessExclusiveLock);
-	TriggerDesc *triggers;
-	List	   *ours = NIL;
-	ListCell   *lc;
-
-	/* dropped while we waited */
-	if (relation == NULL)
-		PG_RETURN_VOID();
-	triggers = relation->trigdesc;
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		if (triggers->triggers[i].tgfoid == capture)
-			ours = lappend_oid(ours, triggers->triggers[i].tgoid);
-	}
-	table_close(relation, NoLock);
-	foreach(lc, ours)
-	{
-		ObjectAddress trigger;
-
-		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
-		performDeletion(&trigger, DROP_RESTRICT, 0);
-		CommandCounterIncrement();
-	}
-	PG_RETURN_VOID();
 }

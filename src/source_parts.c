@@ -23,8 +23,6 @@
 
 PG_FUNCTION_INFO_V1(profiles_parts_are_recorded);
 
-#define INSERT_TRIGGER	"profiles_insert"	/* every table that is captured has it */
-
 typedef struct Recorded
 {
 	int32		source;
@@ -91,7 +89,7 @@ capture_arguments(Parts *parts, HeapTuple trigger)
 	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
 	bool		isnull;
 
-	if (form->tgfoid != parts->capture || strcmp(NameStr(form->tgname), INSERT_TRIGGER) != 0)
+	if (form->tgfoid != parts->capture || strcmp(NameStr(form->tgname), PROFILES_INSERT_TRIGGER) != 0)
 		return NULL;
 	return DatumGetByteaPP(heap_getattr(trigger, Anum_pg_trigger_tgargs, RelationGetDescr(parts->triggers), &isnull));
 }
@@ -106,7 +104,7 @@ is_captured(Parts *parts, Oid relation, const StringInfo arguments)
 	bool		found = false;
 
 	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(INSERT_TRIGGER));
+	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(PROFILES_INSERT_TRIGGER));
 	scan = systable_beginscan(parts->triggers, TriggerRelidNameIndexId, true, NULL, 2, keys);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -153,9 +151,8 @@ take_source(TupleTableSlot *row, void *to)
 	foreach(lc, find_all_inheritors(events, NoLock, NULL))
 	{
 		Oid			table = lfirst_oid(lc);
-		char		relkind = get_rel_relkind(table);
 
-		if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) || get_rel_persistence(table) == RELPERSISTENCE_TEMP)
+		if (!profiles_may_be_captured(table))
 			continue;
 		if (is_recorded(parts, id, name_of(table)))
 			found += is_captured(parts, table, &arguments);

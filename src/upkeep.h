@@ -38,10 +38,14 @@ extern bool profiles_lock(Oid extension, int kind, ProfilesLock lock,
 extern void profiles_unlock(Oid extension, int kind, ProfilesLock lock,
 							LOCKMODE mode, bool session);
 
-/* upkeep_state.c */
-#define PROFILES_KEPT_GROWTH	1048576	/* bytes, as in _compact_kept and */
-#define PROFILES_SEARCH_GROWTH	65536	/* _settle_search */
+/* event_triggers.c: names of the trigger that every captured table has, and of the transition tables */
+#define PROFILES_INSERT_TRIGGER	"profiles_insert"
+#define PROFILES_OLD_EVENTS		"profiles_old_events"
+#define PROFILES_NEW_EVENTS		"profiles_new_events"
 
+extern bool profiles_may_be_captured(Oid relation);
+
+/* upkeep_state.c */
 extern void profiles_read_table(Oid schema, const char *name, bool (*take) (TupleTableSlot *row, void *to), void *to);
 extern Datum profiles_row_value(TupleTableSlot *row, const char *column);
 extern char *profiles_source_view(int32 id);

@@ -27,6 +27,12 @@
 
 PG_FUNCTION_INFO_V1(profiles_only_pending);
 PG_FUNCTION_INFO_V1(profiles_is_settled);
+PG_FUNCTION_INFO_V1(profiles_kept_has_grown);
+PG_FUNCTION_INFO_V1(profiles_search_has_changed);
+
+/* bytes by which these may grow, however small they are */
+#define KEPT_GROWTH		1048576
+#define SEARCH_GROWTH	65536
 
 /* Calls a function for each row of one of our tables, in the active snapshot, until it says that it is enough. */
 void
@@ -190,15 +196,54 @@ profiles_only_pending(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(!state.found && !profiles_any_marks(state.schema, state.kind));
 }
 
-/* In bytes. */
+/* In bytes; -1 if there is no such table. */
 static int64
 size_of(State *state, const char *name)
 {
-	Relation	table = table_open(get_relname_relid(name, state->schema), AccessShareLock);
-	int64		size = (int64) RelationGetNumberOfBlocks(table) * BLCKSZ;
+	Oid			relid = get_relname_relid(name, state->schema);
+	Relation	table;
+	int64		size;
 
+	if (!OidIsValid(relid))
+		return -1;
+	table = table_open(relid, AccessShareLock);
+	size = (int64) RelationGetNumberOfBlocks(table) * BLCKSZ;
 	table_close(table, AccessShareLock);
 	return size;
+}
+
+/* Has kept grown by a good part since its rows were last merged? */
+static bool
+kept_has_grown(State *state)
+{
+	return size_of(state, "kept") > 1.5 * state->kept_size + KEPT_GROWTH;
+}
+
+/* Has what is searched grown or shrunk by a good part since it was last counted? */
+static bool
+search_has_changed(State *state)
+{
+	int64		size = size_of(state, psprintf("%s_search", state->kind));
+
+	return size >= 0 && (size < 0.7 * state->search_size || size > 1.3 * state->search_size + SEARCH_GROWTH);
+}
+
+/* _kept_has_grown(kind text) */
+Datum
+profiles_kept_has_grown(PG_FUNCTION_ARGS)
+{
+	State		state = read_state(fcinfo);
+
+	PG_RETURN_BOOL(kept_has_grown(&state));
+}
+
+/* _search_has_changed(kind text) */
+Datum
+profiles_search_has_changed(PG_FUNCTION_ARGS)
+{
+	State		state = read_state(fcinfo);
+
+	PG_RETURN_BOOL(search_has_changed(&state));
 }
 
 /*
@@ -209,11 +254,7 @@ Datum
 profiles_is_settled(PG_FUNCTION_ARGS)
 {
 	State		state = read_state(fcinfo);
-	int64		search_size;
 
 	profiles_read_table(state.schema, psprintf("%s_search_due", state.kind), take_any, &state);
-	if (state.found || size_of(&state, "kept") > 1.5 * state.kept_size + PROFILES_KEPT_GROWTH)
-		PG_RETURN_BOOL(false);
-	search_size = size_of(&state, psprintf("%s_search", state.kind));
-	PG_RETURN_BOOL(search_size >= 0.7 * state.search_size && search_size <= 1.3 * state.search_size + PROFILES_SEARCH_GROWTH);
+	PG_RETURN_BOOL(!state.found && !kept_has_grown(&state) && !search_has_changed(&state));
 }

@@ -305,11 +305,7 @@ BEGIN
         EXCEPTION WHEN OTHERS THEN
             RAISE WARNING 'could not make profiles.events anew: %', sqlerrm USING ERRCODE = sqlstate;
         END;
-    -- without any there is nothing to compare
-    ELSIF EXISTS (SELECT FROM profiles.view_grant)
-        OR EXISTS (SELECT FROM pg_class c WHERE c.oid IN (to_regclass('profiles.events'), to_regclass('profiles.sessions'))
-                   AND (c.relacl IS NOT NULL OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL)))
-    THEN
+    ELSE
         PERFORM profiles._keep_grants();
     END IF;
 END

@@ -752,6 +752,10 @@ CREATE FUNCTION profiles._order_search(kind text) RETURNS void
     AS 'MODULE_PATHNAME', 'profiles_order_search' LANGUAGE C STRICT;
 COMMENT ON FUNCTION profiles._order_search(text) IS 'Internal: puts the indexes of search in order.';
 
+CREATE FUNCTION profiles._search_has_changed(kind text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'profiles_search_has_changed' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._search_has_changed(text) IS 'Internal: has what is searched grown or shrunk by a good part since its words were last counted?';
+
 -- At the end of upkeep: indexes in order; statistics anew after a rebuild and once
 -- much has changed.
 CREATE FUNCTION profiles._settle_search(kind text) RETURNS void
@@ -759,13 +763,10 @@ CREATE FUNCTION profiles._settle_search(kind text) RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    search regclass := to_regclass(format('profiles.%I', kind || '_search'));
     state profiles.upkeep := (SELECT u FROM profiles.upkeep u WHERE u.kind = _settle_search.kind);
 BEGIN
     PERFORM profiles._order_search(kind);
-    IF state.rebuilt_at = state.started_at
-        OR pg_relation_size(search) NOT BETWEEN 0.7 * state.search_size AND 1.3 * state.search_size + 65536
-    THEN
+    IF state.rebuilt_at = state.started_at OR profiles._search_has_changed(kind) THEN
         PERFORM profiles._search_statistics(kind);
     END IF;
 END
