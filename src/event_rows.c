@@ -493,13 +493,13 @@ fill_chunk(EventRows *rows)
 	const Size	most = (Size) maintenance_work_mem * 1024 / 2;
 	MemoryContext old;
 
+	/* which takes no more than the rows do, as they are not freed one by one */
 	if (rows->chunk_context == NULL)
-		rows->chunk_context = AllocSetContextCreate(rows->context, "rows of a statement",
-													ALLOCSET_DEFAULT_SIZES);
+		rows->chunk_context = GenerationContextCreate(rows->context, "rows of a statement",
+													  ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(rows->chunk_context);
-	old = MemoryContextSwitchTo(rows->chunk_context);
 	rows->chunk_size = 1024;
-	rows->chunk = palloc(rows->chunk_size * sizeof(MinimalTuple));
+	rows->chunk = MemoryContextAlloc(rows->chunk_context, rows->chunk_size * sizeof(MinimalTuple));
 	rows->nchunk = 0;
 	while ((rows->nchunk == 0 || MemoryContextMemAllocated(rows->chunk_context, false) < most) &&
 		   tuplestore_gettupleslot(rows->fold->rows, true, false, rows->row_slot))
@@ -510,9 +510,10 @@ fill_chunk(EventRows *rows)
 			rows->chunk_size *= 2;
 			rows->chunk = repalloc_huge(rows->chunk, rows->chunk_size * sizeof(MinimalTuple));
 		}
+		old = MemoryContextSwitchTo(rows->chunk_context);
 		rows->chunk[rows->nchunk++] = ExecCopySlotMinimalTuple(rows->row_slot);
+		MemoryContextSwitchTo(old);
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /*
