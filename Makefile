@@ -36,11 +36,15 @@ OBJS = \
 	src/fold.o \
 	src/fold_tables.o \
 	src/import.o \
+	src/import_diff.o \
+	src/import_load.o \
 	src/index_entries.o \
 	src/merge.o \
 	src/packed.o \
 	src/pending.o \
 	src/people.o \
+	src/people_dictionary.o \
+	src/people_index.o \
 	src/people_parser.o \
 	src/people_query.o \
 	src/pinned.o \

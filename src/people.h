@@ -118,8 +118,12 @@ extern TSVector people_vector(text *name, text *email, bool marked);
 extern TSVector people_values_vector(const Datum *values, const bool *nulls, int n);
 extern VectorBuilder *people_words_builder(void);
 extern int	people_value_words(VectorBuilder *builder, Datum value, ProfileString **words);
+
+/* people_index.c */
 extern int	people_indexed_bytes(const char *address, int len);
 extern uint64 people_word_bits(const char *lexeme, int len);
+
+/* people_dictionary.c */
 extern int	people_correctable(const char *lexeme, int len, uint32 *chars, int *letters);
 
 /* people_query.c: words of a query, several if it has alternatives */

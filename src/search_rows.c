@@ -192,7 +192,7 @@ passes_screen(IndexRows *rows)
 	return !isnull;
 }
 
-/* How many bytes of the address that has been looked up a word begins with, see people.c. */
+/* How many bytes of the address that has been looked up a word begins with, see people_index.c. */
 static int
 word_in_index(IndexRows *rows)
 {
