@@ -24,6 +24,7 @@ EXTVERSION = 0.1.0
 MODULE_big = profiles
 OBJS = \
 	src/attribute_words.o \
+	src/blocked.o \
 	src/capture.o \
 	src/direct_fold.o \
 	src/erased.o \
@@ -39,6 +40,7 @@ OBJS = \
 	src/import_diff.o \
 	src/import_load.o \
 	src/index_entries.o \
+	src/left_out.o \
 	src/merge.o \
 	src/packed.o \
 	src/pending.o \

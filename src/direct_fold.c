@@ -22,8 +22,9 @@
 #include "common/hashfn.h"
 #include "event_rows.h"
 #include "executor/executor.h"
-#include "mb/pg_wchar.h"
+#include "left_out.h"
 #include "miscadmin.h"
+#include "pending.h"
 #include "profile.h"
 #include "profile_fold.h"
 #include "subjects.h"
@@ -54,14 +55,6 @@ typedef struct Winner
 	uint32		subject;		/* which of the subjects */
 } Winner;
 
-/* Rows left out for one reason. */
-typedef struct LeftOut
-{
-	const char *reason;
-	uint64		events;
-	char	   *example;		/* the smallest key, where known */
-} LeftOut;
-
 typedef struct DirectRun
 {
 	ProfilesFold *fold;
@@ -72,26 +65,41 @@ typedef struct DirectRun
 	Subjects	subjects;		/* of this pass */
 	Size		memory;			/* that their states may take; 0: any */
 	uint32		scans;			/* beside the first of each pass */
-	List	   *left_out;		/* of LeftOut */
+	LeftOut    *left_out;		/* NULL: nothing is, so far */
 	bool		count_left_out; /* in the first scan only */
 } DirectRun;
 
 /* ---------- what is given ---------- */
 
-static void
-put_row(DirectRun *run, Datum key, const char *left_out, struct varlena *profile, uint64 events,
-		const char *example)
+static LeftOut *
+left_out(DirectRun *run)
 {
-	Datum		values[] = {key,
-		left_out == NULL ? (Datum) 0 : CStringGetTextDatum(left_out),
-		PointerGetDatum(profile), Int64GetDatum((int64) events),
-	example == NULL ? (Datum) 0 : CStringGetTextDatum(example)};
-	bool		nulls[] = {key == (Datum) 0, left_out == NULL, profile == NULL, false, example == NULL};
+	if (run->left_out == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run->context);
+
+		run->left_out = left_out_begin(run->fold);
+		MemoryContextSwitchTo(old);
+	}
+	return run->left_out;
+}
+
+/* Gives a profile; held: why it does not count yet, or NULL.  In a memory context that is reset after it. */
+static void
+put_row(DirectRun *run, ProfileString key, const char *held, struct varlena *profile, uint64 events)
+{
+	Datum		values[FOLDED_COLUMNS] = {PointerGetDatum(cstring_to_text_with_len(key.data, key.len)),
+		held == NULL ? (Datum) 0 : CStringGetTextDatum(held),
+	PointerGetDatum(profile), Int64GetDatum((int64) events)};
+	bool		nulls[FOLDED_COLUMNS] = {false, held == NULL, false, false, true};
+	List	   *cut = profile_fold_cut(profile, run->rows.row.longest);
 
 	if (run->fold->put != NULL)
 		run->fold->put(run->fold->put_to, values, nulls);
 	else
 		tuplestore_putvalues(run->fold->store, run->fold->tupdesc, values, nulls);
+	if (cut != NIL)
+		left_out_add_cut(left_out(run), cut, key);
 }
 
 static struct varlena *
@@ -103,14 +111,11 @@ profile_of(FoldState *state)
 	return profile_build(&content);
 }
 
-/* Gives a subject; in a memory context that is reset after it. */
+/* Gives a subject; in such a context. */
 static void
 put_profile(DirectRun *run, Subject *subject, struct varlena *profile)
 {
-	Datum		key = PointerGetDatum(cstring_to_text_with_len(subject->key, subject->key_len));
-
-	put_row(run, key, NULL, profile, subject->events, NULL);
-	profiles_put_cut(run->fold, key, profile, run->rows.row.longest);
+	put_row(run, profile_string(subject->key, subject->key_len), NULL, profile, subject->events);
 }
 
 /* Gives a subject whose state is complete. */
@@ -167,73 +172,13 @@ put_held(DirectRun *run, Event *event)
 {
 	MemoryContext old = MemoryContextSwitchTo(run->rows.econtext->ecxt_per_tuple_memory);
 	FoldState  *state = profile_fold_new(CurrentMemoryContext, run->direct->shape, event->at);
-	struct varlena *profile;
-	Datum		key = PointerGetDatum(cstring_to_text_with_len(event->key.data, event->key.len));
 	int			settings = profiles_pin_settings();
 	char	   *time = DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(event->at)));
 
 	profiles_unpin_settings(settings);
 	state = profile_fold_event(state, &run->rows.row, event->at);
-	profile = profile_of(state);
-	put_row(run, key, psprintf("future %s", time), profile, 1, NULL);
-	profiles_put_cut(run->fold, key, profile, run->rows.row.longest);
+	put_row(run, event->key, psprintf("future %s", time), profile_of(state), 1);
 	MemoryContextSwitchTo(old);
-}
-
-/* Counts the row at hand, which is left out. */
-static void
-leave_out(DirectRun *run, const char *reason, ProfileString key)
-{
-	LeftOut    *left_out = NULL;
-	MemoryContext old = MemoryContextSwitchTo(run->context);
-	ListCell   *lc;
-
-	foreach(lc, run->left_out)
-	{
-		LeftOut    *other = lfirst(lc);
-
-		if (strcmp(other->reason, reason) == 0)
-			left_out = other;
-	}
-	if (left_out == NULL)
-	{
-		left_out = palloc0(sizeof(LeftOut));
-		left_out->reason = reason;
-		run->left_out = lappend(run->left_out, left_out);
-	}
-	left_out->events++;
-	if (key.data != NULL)
-	{
-		int			len = key.len;
-		char	   *example;
-
-		if (len > PROFILES_EXAMPLE)
-			len = pg_mbcliplen(key.data, len, PROFILES_EXAMPLE);
-		example = pnstrdup(key.data, len);
-		if (left_out->example == NULL)
-			left_out->example = example;
-		else if (strcmp(left_out->example, example) <= 0)
-			pfree(example);
-		else
-		{
-			pfree(left_out->example);
-			left_out->example = example;
-		}
-	}
-	MemoryContextSwitchTo(old);
-}
-
-static void
-put_left_out(DirectRun *run)
-{
-	ListCell   *lc;
-
-	foreach(lc, run->left_out)
-	{
-		LeftOut    *left_out = lfirst(lc);
-
-		put_row(run, (Datum) 0, left_out->reason, NULL, left_out->events, left_out->example);
-	}
 }
 
 /* ---------- the first scan ---------- */
@@ -259,7 +204,7 @@ next_event(DirectRun *run, Event *event, uint32 *hash)
 			if (event->held)
 				put_held(run, event);
 			else
-				leave_out(run, event->left_out, event->key);
+				left_out_add(left_out(run), event->left_out, 1, event->key);
 		}
 	}
 	return false;
@@ -647,7 +592,8 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 
 	while (done && event_rows_next_chunk(&run.rows))
 		done = fold_chunk(&run);
-	put_left_out(&run);
+	if (run.left_out != NULL)
+		left_out_end(run.left_out);
 
 	event_rows_close(&run.rows);
 	MemoryContextSwitchTo(caller);

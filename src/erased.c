@@ -13,9 +13,11 @@
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "blocked.h"
 #include "catalog/namespace.h"
 #include "compat.h"
 #include "erased.h"
+#include "left_out.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -39,8 +41,10 @@ struct ErasedKeys
 {
 	MemoryContext context;		/* of what scans allocate as they go */
 	Snapshot	snapshot;
+	const char *kind;
 	Lookup		blocked;
 	Lookup		forgotten;
+	BlockedKeys *long_keys;		/* of those that are blocked, if they were asked for */
 };
 
 /* Opens a table; false if it has no rows, and never had any that vacuum has not removed. */
@@ -123,6 +127,7 @@ erased_begin(const char *kind, int32 source_id, bool keep)
 		return NULL;
 	}
 	erased->context = CurrentMemoryContext;
+	erased->kind = kind;
 	erased->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (erased->blocked.table != NULL)
 	{
@@ -149,6 +154,41 @@ erased_find(ErasedKeys *erased, Datum key)
 	if (erased->forgotten.table != NULL && find(erased, &erased->forgotten, DirectFunctionCall1(sha256_bytea, key)))
 		return FORGOTTEN;
 	return NOT_ERASED;
+}
+
+/*
+ * May an example be of somebody who is blocked?  Of one that may have been cut an index can't
+ * tell, so the keys that are as long are read once.
+ */
+bool
+erased_hides(ErasedKeys *erased, ProfileString example)
+{
+	MemoryContext old;
+	bool		hidden;
+
+	if (erased->blocked.table == NULL)
+		return false;
+	old = MemoryContextSwitchTo(erased->context);
+	if (example.len < LEFT_OUT_CUT)
+	{
+		text	   *key = cstring_to_text_with_len(example.data, example.len);
+
+		hidden = find(erased, &erased->blocked, PointerGetDatum(key));
+		pfree(key);
+	}
+	else
+	{
+		if (erased->long_keys == NULL)
+		{
+			erased->long_keys = palloc(sizeof(BlockedKeys));
+			PushActiveSnapshot(erased->snapshot);
+			blocked_read(erased->long_keys, erased->kind, LEFT_OUT_CUT);
+			PopActiveSnapshot();
+		}
+		hidden = blocked_may_have(erased->long_keys, example);
+	}
+	MemoryContextSwitchTo(old);
+	return hidden;
 }
 
 void

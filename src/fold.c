@@ -19,11 +19,12 @@
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
+#include "left_out.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
+#include "pending.h"
 #include "profile.h"
 #include "profile_fold.h"
 #include "rewrite/rewriteHandler.h"
@@ -271,7 +272,7 @@ fold_query(ProfilesFold *fold, const char *from)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "SELECT CASE WHEN octet_length(%s) > " CppAsString2(PROFILES_MAX_KEY) " THEN left(%s, " CppAsString2(PROFILES_EXAMPLE) ") "
+					 "SELECT CASE WHEN octet_length(%s) > " CppAsString2(PROFILES_MAX_KEY) " THEN left(%s, " CppAsString2(LEFT_OUT_EXAMPLE) ") "
 					 "ELSE %s END, %s, profiles._fold_agg(%u, %s%s) "
 					 "FILTER (WHERE coalesce((%s) LIKE 'future %%', true)), "
 					 "count(*), NULL::text FROM %s",
@@ -410,38 +411,13 @@ plan_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	return pg_plan_query(query, sql, CURSOR_OPT_PARALLEL_OK, params);
 }
 
-/*
- * Puts rows that say of which attributes a folded profile has values that were cut,
- * as of events left out: key and profile are NULL, the reason is "cut" and a name.
- */
-void
-profiles_put_cut(ProfilesFold *fold, Datum key, struct varlena *profile, uint32 longest)
-{
-	List	   *names = profile_fold_cut(profile, longest);
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		text	   *example = DatumGetTextPP(key);
-		Datum		values[] = {(Datum) 0, CStringGetTextDatum(psprintf("cut %s", (char *) lfirst(lc))), (Datum) 0,
-		Int64GetDatum(1), PointerGetDatum(example)};
-		/* who forgets a subject looks for its key */
-		bool		nulls[] = {true, false, true, false, VARSIZE_ANY_EXHDR(example) > PROFILES_EXAMPLE};
-
-		if (fold->put != NULL)
-			fold->put(fold->put_to, values, nulls);
-		else
-			tuplestore_putvalues(fold->store, fold->tupdesc, values, nulls);
-	}
-}
-
-/* Takes the rows of a fold's query to its tuplestore. */
+/* Takes the rows of a fold's query to its tuplestore, but those left out, which are counted. */
 typedef struct FoldReceiver
 {
 	DestReceiver pub;
 	DestReceiver *store;
-	ProfilesFold *fold;
-	uint32		longest;
+	LeftOut    *left_out;
+	uint32		longest;		/* bytes of a value that count */
 	MemoryContext row_context;
 } FoldReceiver;
 
@@ -457,20 +433,25 @@ static bool
 receive_folded(TupleTableSlot *slot, DestReceiver *self)
 {
 	FoldReceiver *receiver = (FoldReceiver *) self;
-	MemoryContext old;
-	bool		isnull;
-	Datum		key;
-	Datum		profile;
+	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
+	ProfileString key = {NULL, 0};
 
-	(void) receiver->store->receiveSlot(slot, receiver->store);
-	key = slot_getattr(slot, 1, &isnull);
-	if (isnull)
-		return true;
-	profile = slot_getattr(slot, 3, &isnull);
-	if (isnull)
-		return true;
-	old = MemoryContextSwitchTo(receiver->row_context);
-	profiles_put_cut(receiver->fold, key, (struct varlena *) DatumGetPointer(profile), receiver->longest);
+	slot_getallattrs(slot);
+	if (!slot->tts_isnull[FOLDED_KEY])
+	{
+		text	   *value = DatumGetTextPP(slot->tts_values[FOLDED_KEY]);
+
+		key = profile_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	}
+	if (!slot->tts_isnull[FOLDED_PROFILE])
+	{
+		(void) receiver->store->receiveSlot(slot, receiver->store);
+		left_out_add_cut(receiver->left_out,
+						 profile_fold_cut((struct varlena *) DatumGetPointer(slot->tts_values[FOLDED_PROFILE]), receiver->longest), key);
+	}
+	else
+		left_out_add(receiver->left_out, TextDatumGetCString(slot->tts_values[FOLDED_LEFT_OUT]),
+					 DatumGetInt64(slot->tts_values[FOLDED_EVENTS]), key);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->row_context);
 	return true;
@@ -499,7 +480,7 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	QueryDesc  *desc;
 
 	receiver.store = CreateDestReceiver(DestTuplestore);
-	receiver.fold = fold;
+	receiver.left_out = left_out_begin(fold);
 	receiver.longest = longest_value(fold);
 	receiver.row_context = AllocSetContextCreate(context, "folded row", ALLOCSET_DEFAULT_SIZES);
 	/* whatever the view's columns are, the rows are what we declare */
@@ -512,6 +493,7 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
+	left_out_end(receiver.left_out);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -577,12 +559,11 @@ store_bad_row(ProfilesFold *fold, int sqlstate, ParamListInfo params)
 	SourceColumn *key = profiles_find_column(fold->source, psprintf("%s_id", fold->kind));
 	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
 	char	   *reason = psprintf("error %s", unpack_sql_state(sqlstate));
-	char	   *format = "SELECT NULL::text, %s::text, NULL::profiles.profile, 1::bigint, %s "
-		"FROM unnest($4) AS %s";
+	char	   *format = "SELECT %s, %s::text, NULL::profiles.profile, 1::bigint, NULL::text FROM unnest($4) AS %s";
 
 	reason = quote_literal_cstr(reason);
-	if (try_fold(fold, NULL, psprintf(format, reason, psprintf("left(%s, %d)", key->expression, PROFILES_EXAMPLE), alias), params) != 0)
-		(void) try_fold(fold, NULL, psprintf(format, reason, "NULL::text", alias), params);
+	if (try_fold(fold, NULL, psprintf(format, psprintf("left(%s, %d)", key->expression, LEFT_OUT_EXAMPLE), reason, alias), params) != 0)
+		(void) try_fold(fold, NULL, psprintf(format, "NULL::text", reason, alias), params);
 }
 
 static void

@@ -14,6 +14,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "blocked.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -106,8 +107,7 @@ typedef struct Merge
 	AttrNumber	name;			/* by which people are called; below 0 if there is none */
 	AttrNumber	email;
 	TimestampTz limit;			/* events up to then count */
-	int			nblocked;		/* keys, in the order of their bytes */
-	ProfileString *blocked;
+	BlockedKeys blocked;
 
 	/* rows taken, but not merged yet */
 	MemoryContext context;
@@ -140,12 +140,6 @@ typedef struct Update
 	bool		only_searched;	/* the only row trigger is search's, which is not called */
 	MemoryContext context;		/* of one profile */
 } Update;
-
-static int
-compare_strings(const void *a, const void *b)
-{
-	return profile_string_cmp(*(const ProfileString *) a, *(const ProfileString *) b);
-}
 
 static int
 compare_rows(const void *a, const void *b)
@@ -592,36 +586,13 @@ merge_taken(Merge *merge)
 
 /* ---------- taking pending rows ---------- */
 
+/* Is an example of somebody who was blocked while its writer had not committed? */
 static bool
-is_blocked(Merge *merge, ProfileString key)
+hides(Merge *merge, Datum example)
 {
-	return merge->nblocked > 0 &&
-		bsearch(&key, merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings) != NULL;
-}
+	text	   *value = DatumGetTextPP(example);
 
-static bool
-take_blocked(TupleTableSlot *row, void *to)
-{
-	Merge	   *merge = to;
-	text	   *key;
-
-	if (strcmp(TextDatumGetCString(profiles_row_value(row, "kind")), merge->kind) != 0)
-		return true;
-	/* as many as a power of two */
-	if ((merge->nblocked & (merge->nblocked - 1)) == 0)
-		merge->blocked = merge->nblocked == 0 ? palloc(sizeof(ProfileString))
-			: repalloc_huge(merge->blocked, 2 * (Size) merge->nblocked * sizeof(ProfileString));
-	key = DatumGetTextPCopy(profiles_row_value(row, "key"));
-	merge->blocked[merge->nblocked++] = profile_string(VARDATA(key), VARSIZE(key) - VARHDRSZ);
-	return true;
-}
-
-static void
-read_blocked(Merge *merge)
-{
-	profiles_read_table(merge->schema, "blocked", take_blocked, merge);
-	if (merge->nblocked > 0)
-		qsort(merge->blocked, merge->nblocked, sizeof(ProfileString), compare_strings);
+	return blocked_may_have(&merge->blocked, profile_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)));
 }
 
 /* Takes a note of what became of events. */
@@ -698,7 +669,7 @@ put_row(Merge *merge, ProfileString key, struct varlena *profile)
 static void
 take_profile(Merge *merge, int32 source, ProfileString key, struct varlena *profile, int64 events)
 {
-	if (is_blocked(merge, key))
+	if (blocked_has(&merge->blocked, key))
 		count_events(merge, source, "blocked", Int64GetDatum(events), (Datum) 0, true);
 	else
 	{
@@ -732,7 +703,7 @@ take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
 		text	   *text_key = DatumGetTextPP(values[PENDING_KEY]);
 
 		key = profile_string(VARDATA_ANY(text_key), VARSIZE_ANY_EXHDR(text_key));
-		blocked = is_blocked(merge, key);
+		blocked = blocked_has(&merge->blocked, key);
 	}
 	else if (!nulls[PENDING_PROFILE])
 		return 0;
@@ -755,8 +726,7 @@ take_row(Merge *merge, TupleTableSlot *slot, Snapshot snapshot)
 		return 0;
 	if (nulls[PENDING_PROFILE])
 		count_events(merge, DatumGetInt32(values[PENDING_SOURCE]), TextDatumGetCString(values[PENDING_LEFT_OUT]), values[PENDING_EVENTS],
-					 nulls[PENDING_EXAMPLE] ? values[PENDING_KEY] : values[PENDING_EXAMPLE],
-					 nulls[PENDING_EXAMPLE] && nulls[PENDING_KEY]);
+					 values[PENDING_EXAMPLE], nulls[PENDING_EXAMPLE] || hides(merge, values[PENDING_EXAMPLE]));
 	else
 	{
 		MemoryContext old = MemoryContextSwitchTo(merge->context);
@@ -864,7 +834,7 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 		elog(ERROR, "tables of profiles are not as they should be");
 
 	SPI_connect();
-	read_blocked(&merge);
+	blocked_read(&merge.blocked, merge.kind, 0);
 	merge.outer = CurrentMemoryContext;
 	merge.context = AllocSetContextCreate(CurrentMemoryContext, "pending rows", ALLOCSET_DEFAULT_SIZES);
 	merge.taken_desc = make_desc(lengthof(taken_names), taken_names, taken_types);

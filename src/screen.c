@@ -61,13 +61,9 @@ screen_put(void *put_to, Datum *values, bool *nulls)
 	Screen	   *screen = put_to;
 	bool		held = !nulls[FOLDED_LEFT_OUT] && !nulls[FOLDED_PROFILE];
 
+	/* events that are counted as left out name nobody who is blocked */
 	if (nulls[FOLDED_PROFILE])
 	{
-		/* left out, and one of them is named */
-		int			named = nulls[FOLDED_EXAMPLE] ? FOLDED_KEY : FOLDED_EXAMPLE;
-
-		if (!nulls[named] && erased_find(screen->erased, values[named]) == BLOCKED)
-			nulls[FOLDED_KEY] = nulls[FOLDED_EXAMPLE] = true;
 		screen->put(screen->put_to, values, nulls);
 		return;
 	}

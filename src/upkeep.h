@@ -135,7 +135,6 @@ extern Query *profiles_import_query(List *entries);
 /* fold.c */
 #define PROFILES_MAX_KEY	1024	/* bytes; an index takes no more than a third
 									 * of a page */
-#define PROFILES_EXAMPLE	200		/* of a key that is shown as that of an event left out */
 
 typedef struct DirectFold DirectFold;
 
@@ -163,7 +162,6 @@ typedef struct ProfilesFold
 } ProfilesFold;
 
 extern SourceDefinition *profiles_our_source(Oid function, Oid view);
-extern void profiles_put_cut(ProfilesFold *fold, Datum key, struct varlena *profile, uint32 longest);
 extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
 extern bool profiles_prepare_fold(ProfilesFold *fold);
 extern void profiles_fold_rows(ProfilesFold *fold);

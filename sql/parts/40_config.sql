@@ -47,7 +47,7 @@ COMMENT ON COLUMN profiles.source_count.source_id IS 'The source.';
 COMMENT ON COLUMN profiles.source_count.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.source_count.reason IS 'Why events were left out, or "folded".';
 COMMENT ON COLUMN profiles.source_count.events IS 'How many: those of the last rebuild and those captured since; of a source that is not captured, those of the last rebuild or refresh(since => ...).';
-COMMENT ON COLUMN profiles.source_count.example IS 'Key of one of them, where it is known.';
+COMMENT ON COLUMN profiles.source_count.example IS 'Key of one of them, or its first 200 bytes, where it is known and the subject not blocked.';
 COMMENT ON COLUMN profiles.source_count.since IS 'Time from which on events were counted, if the last to count was refresh(since => ...).';
 
 CREATE TABLE profiles.source_failure (
@@ -126,7 +126,7 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN profiles.%I.left_out IS %L', kind || '_pending', 'Why events were left out, or "future" and the time from which they count.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.profile IS %L', kind || '_pending', 'The fold of the events; NULL with a key: the subject is to be computed anew.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.events IS %L', kind || '_pending', 'How many events.');
-        EXECUTE format('COMMENT ON COLUMN profiles.%I.example IS %L', kind || '_pending', 'Key of an event whose expressions failed.');
+        EXECUTE format('COMMENT ON COLUMN profiles.%I.example IS %L', kind || '_pending', 'Key of an event left out, or its first 200 bytes.');
         EXECUTE format('COMMENT ON COLUMN profiles.%I.captured_at IS %L', kind || '_pending', 'Start of the transaction that captured it.');
 
         EXECUTE format('ALTER TABLE profiles.%I OWNER TO %s', kind || '_packed', $own$@extowner@$own$);
@@ -190,7 +190,7 @@ CREATE TABLE profiles.blocked (
 );
 COMMENT ON TABLE profiles.blocked IS 'Subjects that forget was told to block: their events make no profile.';
 COMMENT ON COLUMN profiles.blocked.kind IS 'user or account.';
-COMMENT ON COLUMN profiles.blocked.key IS 'Key of the subject.';
+COMMENT ON COLUMN profiles.blocked.key IS 'Key of the subject; of one longer than 1,024 bytes its beginning.';
 COMMENT ON COLUMN profiles.blocked.blocked_at IS 'When it was blocked.';
 
 -- No keys: these would be what was to be forgotten.
@@ -392,7 +392,7 @@ COMMENT ON COLUMN profiles.status.last_rebuild IS 'When the last rebuild of the 
 COMMENT ON COLUMN profiles.status.rebuild_due IS 'Must the kind be rebuilt because of this source? The next refresh or rebuild does; if the source is left out, only rebuild.';
 COMMENT ON COLUMN profiles.status.folded IS 'Events folded into profiles: by the last rebuild, and captured and merged since but by immediate writers; of a source that is not captured, by the last rebuild or refresh(since => ...). What is captured is counted each time, so only a rebuild says how many events there are.';
 COMMENT ON COLUMN profiles.status.left_out IS 'Events left out, counted as in folded, by reason: a filter, no key, no seen_at, infinite seen_at, future (held until due), blocked, error with its SQLSTATE.';
-COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out; by "cut" and attribute, one whose value was cut.';
+COMMENT ON COLUMN profiles.status.examples IS 'By reason, the key of one event left out, or its first 200 bytes; by "cut" and attribute, one whose value was cut.';
 COMMENT ON COLUMN profiles.status.error IS 'Why the source is left out as a whole, or, if no rebuild is due, why the last refresh(since => ...) could not fold its latest events: SQLSTATE and message of the error; NULL if it is well.';
 COMMENT ON COLUMN profiles.status.failed_at IS 'When folding it was last tried, if that failed.';
 COMMENT ON COLUMN profiles.status.cut IS 'By attribute, how often a profile, or the part of one that a statement or rebuild made, has a value of which only the beginning counts, since it is too long; counted as in folded.';

@@ -30,10 +30,9 @@ BEGIN
     DELETE FROM profiles.source_count n WHERE n.source_id = _fold_source.source_id AND n.kind = _fold_source.kind;
     EXECUTE format('INSERT INTO profiles.source_count (source_id, kind, reason, events, example) '
                    'SELECT $1, $2, CASE WHEN b.key IS NOT NULL THEN ''blocked'' ELSE coalesce(s.left_out, ''folded'') END, '
-                   '       sum(s.events), min(CASE WHEN s.left_out IS NOT NULL AND b.key IS NULL AND e.key IS NULL THEN left(coalesce(s.example, s.key), 200) END) '
+                   '       sum(s.events), min(s.example) '
                    'FROM profiles.%I s '
-                   'LEFT JOIN profiles.blocked e ON e.kind = $2 AND s.profile IS NULL AND e.key = coalesce(s.example, s.key) '
-                   'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key AND s.profile IS NOT NULL '
+                   'LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = s.key '
                    'WHERE s.source_id = $1 AND (b.key IS NOT NULL OR coalesce(s.left_out NOT LIKE ''future %%'', true)) '
                    'GROUP BY 3', staging)
     USING source_id, kind;

@@ -332,16 +332,15 @@ BEGIN
     END IF;
     EXECUTE format($query$
         WITH folded AS MATERIALIZED (
-            SELECT f.*, b.key IS NOT NULL AND f.profile IS NOT NULL AS blocked, b.key IS NULL AS may_be_named
+            SELECT f.*, b.key IS NOT NULL AS blocked
             FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, since => $3) f
-            LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = CASE WHEN f.profile IS NULL THEN coalesce(f.example, f.key) ELSE f.key END
+            LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = f.key
         ), counted AS (
             INSERT INTO profiles.source_count (source_id, kind, reason, events, example, since)
             SELECT $1, $2, r.reason, sum(r.events), min(r.example), nullif($3, '-infinity')
             FROM (SELECT 'folded' AS reason, 0 AS events, NULL AS example
                   UNION ALL
-                  SELECT CASE WHEN f.blocked THEN 'blocked' ELSE coalesce(f.left_out, 'folded') END, f.events,
-                         CASE WHEN f.left_out IS NOT NULL AND f.may_be_named THEN left(coalesce(f.example, f.key), 200) END
+                  SELECT CASE WHEN f.blocked THEN 'blocked' ELSE coalesce(f.left_out, 'folded') END, f.events, f.example
                   FROM folded f WHERE f.blocked OR coalesce(f.left_out NOT LIKE 'future %%', true)) r
             WHERE $4
             GROUP BY r.reason

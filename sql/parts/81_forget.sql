@@ -7,11 +7,13 @@ CREATE FUNCTION profiles._key_hash(key text) RETURNS bytea
     RETURN sha256(convert_to(key, getdatabaseencoding()));
 COMMENT ON FUNCTION profiles._key_hash(text) IS 'Internal: how the table forgotten knows a key.';
 
--- Of a long key an example shows how it begins: 200 bytes or letters.
 CREATE FUNCTION profiles._is_example(example text, key text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN example = key OR (octet_length(example) > 196 AND starts_with(key, example));
+    AS 'MODULE_PATHNAME', 'profiles_is_example' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION profiles._is_example(text, text) IS 'Internal: may an event left out that is shown so be one of this key?';
+
+CREATE FUNCTION profiles._blocked_key(key text) RETURNS text
+    AS 'MODULE_PATHNAME', 'profiles_blocked_key' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION profiles._blocked_key(text) IS 'Internal: what stands for a key in the table blocked: of one that is too long for a profile the beginning.';
 
 CREATE FUNCTION profiles._forget(caller oid, kind text, key text, block boolean) RETURNS void
     LANGUAGE plpgsql
@@ -49,7 +51,7 @@ BEGIN
     DELETE FROM profiles.kept k WHERE k.kind = _forget.kind AND k.key = _forget.key;
     UPDATE profiles.source_count n SET example = NULL WHERE n.kind = _forget.kind AND profiles._is_example(n.example, _forget.key);
     IF block THEN
-        INSERT INTO profiles.blocked (kind, key) VALUES (kind, key) ON CONFLICT DO NOTHING;
+        INSERT INTO profiles.blocked (kind, key) VALUES (kind, profiles._blocked_key(key)) ON CONFLICT DO NOTHING;
     ELSE
         INSERT INTO profiles.forgotten (source_id, kind, key_hash)
         SELECT c.id, kind, profiles._key_hash(key)
@@ -71,14 +73,14 @@ CREATE FUNCTION profiles._unblock(caller oid, kind text, key text) RETURNS void
 AS $$
 BEGIN
     PERFORM profiles._check_kind(kind);
-    DELETE FROM profiles.blocked b WHERE b.kind = _unblock.kind AND b.key = _unblock.key;
+    DELETE FROM profiles.blocked b WHERE b.kind = _unblock.kind AND b.key = profiles._blocked_key(_unblock.key);
     IF NOT FOUND THEN
         RAISE undefined_object USING
             MESSAGE = format('%s "%s" is not blocked', kind, key),
             HINT = 'profiles.blocked has those that are.';
     END IF;
     -- the next refresh computes it anew from its events
-    EXECUTE format('INSERT INTO profiles.%I (source_id, key, events) VALUES (0, $1, 0)', kind || '_pending') USING key;
+    EXECUTE format('INSERT INTO profiles.%I (source_id, key, events) VALUES (0, $1, 0)', kind || '_pending') USING profiles._blocked_key(key);
 END
 $$;
 COMMENT ON FUNCTION profiles._unblock(oid, text, text) IS 'Internal: unblock.';

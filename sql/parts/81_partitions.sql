@@ -205,10 +205,10 @@ BEGIN
     END IF;
     EXECUTE format($query$
         INSERT INTO profiles.%I (source_id, key, left_out, profile, events, example)
-        SELECT $1, CASE WHEN b.key IS NULL THEN f.key END, CASE WHEN b.key IS NULL OR f.profile IS NULL THEN f.left_out ELSE 'blocked' END,
-               CASE WHEN b.key IS NULL THEN f.profile END, f.events, CASE WHEN b.key IS NULL THEN f.example END
+        SELECT $1, CASE WHEN b.key IS NULL THEN f.key END, CASE WHEN b.key IS NULL THEN f.left_out ELSE 'blocked' END,
+               CASE WHEN b.key IS NULL THEN f.profile END, f.events, f.example
         FROM profiles._fold(to_regclass(profiles._source_view($1)), $2, relation => profiles._table($3)) f
-        LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = CASE WHEN f.profile IS NULL THEN coalesce(f.example, f.key) ELSE f.key END
+        LEFT JOIN profiles.blocked b ON b.kind = $2 AND b.key = f.key
         WHERE profiles._table($3) IS NOT NULL
         $query$, kind || '_pending')
     USING p.source_id, kind, p.relation;

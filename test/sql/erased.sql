@@ -168,6 +168,61 @@ CALL profiles.rebuild();
 SELECT place FROM er.found('k@x.org');
 SELECT left_out, examples FROM profiles.status WHERE source = 'er.bad' AND kind = 'user';
 SELECT profiles.unblock('user', 'k@x.org');
+-- nor show how a long key of theirs begins, whoever folds; others are named
+CREATE TABLE er.long (key text, user_id text);
+INSERT INTO er.long VALUES (1, 'lk1' || repeat('a', 297)), (2, 'lk2' || repeat('é', 120)), (3, 'lk3' || repeat('é', 700)),
+    (4, 'lk4' || (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 120) i)), (5, 'other');
+CREATE TABLE er.long_now (user_id text, ts timestamptz, n int);
+CREATE TABLE er.long_later (LIKE er.long_now);
+CREATE TABLE er.long_fails (LIKE er.long_now);
+CREATE TABLE er.long_parts (LIKE er.long_now) PARTITION BY LIST (n);
+CREATE TABLE er.long_part (LIKE er.long_now);
+CREATE TABLE er.long_seen (LIKE er.long_now);
+CREATE VIEW er.long_view AS TABLE er.long_seen;
+SELECT profiles.add_source('er.long_now', capture => 'immediate');
+SELECT profiles.add_source('er.long_later');
+SELECT profiles.add_source('er.long_fails', mapping => '{"share": "100 / n"}');
+SELECT profiles.add_source('er.long_parts', mapping => '{"share": "100 / (n + 1)"}');
+SELECT profiles.add_source('er.long_view', capture => 'none');
+CALL profiles.rebuild();
+CREATE VIEW er.long_named AS SELECT place FROM er.found('lk[0-9]') WHERE place <> 'profiles.blocked';
+CREATE FUNCTION er.long_events() RETURNS void LANGUAGE sql AS $$
+    INSERT INTO er.long_now SELECT user_id, NULL, 1 FROM er.long;
+    INSERT INTO er.long_later SELECT user_id, NULL, 1 FROM er.long;
+    INSERT INTO er.long_fails SELECT user_id, t, 0 FROM er.long, unnest(ARRAY[NULL, timestamptz '2025-01-01']) t;
+    INSERT INTO er.long_seen SELECT user_id, NULL, 1 FROM er.long;
+$$;
+SELECT count(profiles.forget('user', user_id, block => true)) FROM (SELECT user_id FROM er.long WHERE user_id <> 'other' ORDER BY key) l;
+SELECT key, octet_length(profiles._blocked_key(user_id)) FROM er.long ORDER BY key;
+SELECT er.long_events();
+INSERT INTO er.long_part SELECT user_id, NULL, 1 FROM er.long;
+ALTER TABLE er.long_parts ATTACH PARTITION er.long_part FOR VALUES IN (1);
+TABLE er.long_named;
+-- (the view is read by several workers)
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+CALL profiles.refresh(since => '-infinity');
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+TABLE er.long_named;
+SELECT source, left_out, examples FROM profiles.status WHERE source LIKE 'er.long%' AND kind = 'user' ORDER BY 1;
+CALL profiles.rebuild();
+TABLE er.long_named;
+SELECT source, left_out, examples FROM profiles.status WHERE source LIKE 'er.long%' AND kind = 'user' ORDER BY 1;
+SELECT key FROM profiles.verify();
+-- until they are unblocked; and what was written then is erased, merged or not
+SELECT count(profiles.unblock('user', user_id)) FROM (SELECT user_id FROM er.long WHERE user_id <> 'other' ORDER BY key) l;
+SELECT profiles.unblock('user', user_id) FROM er.long WHERE key = '5';
+SELECT count(*) FROM profiles.blocked WHERE key LIKE 'lk%';
+CALL profiles.rebuild();
+SELECT er.long_events();
+SELECT source, jsonb_object_agg(e.key, left(e.value, 3) || ' ' || octet_length(e.value)) FROM profiles.status, jsonb_each_text(examples) e WHERE source LIKE 'er.long%' AND kind = 'user' GROUP BY 1 ORDER BY 1;
+TABLE er.long_named;
+SELECT count(profiles.forget('user', user_id)) FROM (SELECT user_id FROM er.long ORDER BY key) l;
+TABLE er.long_named;
+SELECT source, left_out, examples FROM profiles.status WHERE source LIKE 'er.long%' AND kind = 'user' ORDER BY 1;
 
 SELECT profiles.uninstall();
 SELECT count(*) FROM profiles.forgotten;

@@ -5,17 +5,12 @@ DROP EXTENSION profiles CASCADE;
 CREATE EXTENSION profiles;
 CREATE SCHEMA folds;
 
--- rows that differ between the two ways: left-out rows are counted by reason
--- by the one, by reason and key by the other
+-- rows that differ between the two ways
 CREATE FUNCTION folds.differences(view regclass, kind text) RETURNS bigint LANGUAGE sql AS $$
     WITH direct AS MATERIALIZED (
-        SELECT key, left_out, profile, events FROM profiles._fold(view, kind) WHERE profile IS NOT NULL
-        UNION ALL
-        SELECT NULL, left_out, NULL, sum(events)::bigint FROM profiles._fold(view, kind) WHERE profile IS NULL GROUP BY left_out
+        SELECT * FROM profiles._fold(view, kind)
     ), queried AS MATERIALIZED (
-        SELECT key, left_out, profile, events FROM profiles._fold(view, kind, by_query => true) WHERE profile IS NOT NULL
-        UNION ALL
-        SELECT NULL, left_out, NULL, sum(events)::bigint FROM profiles._fold(view, kind, by_query => true) WHERE profile IS NULL GROUP BY left_out
+        SELECT * FROM profiles._fold(view, kind, by_query => true)
     )
     SELECT count(*) FROM ((TABLE direct EXCEPT ALL TABLE queried) UNION ALL (TABLE queried EXCEPT ALL TABLE direct)) d
 $$;
@@ -285,8 +280,8 @@ SELECT profiles.add_source('folds.wider', mapping => :'wide_mapping');
 INSERT INTO folds.wider TABLE folds.wide;
 SELECT * FROM folds.pending_differences(13);
 
--- presets over columns of type char(n), name and timestamp cannot fail: they are folded directly, which counts events
--- without a time together, not by key
+-- presets over columns of type char(n), name and timestamp cannot fail: they are folded directly, which gives most
+-- subjects in the order in which the table has them
 CREATE TABLE folds.snowplow AS
 SELECT CASE WHEN n % 17 > 0 THEN timestamp '2024-01-01' + n * 7919 % 900 * interval '1 hour' END AS derived_tstamp, ('s' || n % 211)::varchar(255) AS user_id, ('web' || n % 4)::varchar(255) AS app_id,
        (CASE WHEN n % 3 > 0 THEN md5((n % 50)::text) ELSE '' END)::char(128) AS domain_sessionid, (ARRAY['DE', 'F', '', NULL])[1 + n % 4]::char(2) AS geo_country,
@@ -294,12 +289,19 @@ SELECT CASE WHEN n % 17 > 0 THEN timestamp '2024-01-01' + n * 7919 % 900 * inter
        (CASE WHEN n % 5 > 0 THEN 'x' || n % 5 ELSE '' END)::name AS refr_urlhost, n AS domain_sessionidx, n % 13 = 0 AS bot
 FROM generate_series(1, 3000) n;
 SELECT profiles.add_source('folds.snowplow', preset => 'snowplow', capture => 'none', filter => $$app_id IN ('web1', 'web2', 'web3') AND domain_sessionidx > 5 AND NOT coalesce(bot, false)$$);
-SELECT folds.differences('profiles.source_14', 'user') AS users, count(*) FILTER (WHERE profile IS NOT NULL) AS subjects,
+CREATE FUNCTION folds.in_order(view regclass) RETURNS boolean LANGUAGE sql AS $$
+    SELECT count(*) FILTER (WHERE first > before) > 0.9 * count(*)
+    FROM (SELECT e.first, lag(e.first) OVER (ORDER BY f.ordinality) AS before
+          FROM profiles._fold(view, 'user') WITH ORDINALITY f
+          JOIN (SELECT user_id, min(domain_sessionidx) AS first FROM folds.snowplow
+                WHERE derived_tstamp IS NOT NULL AND app_id <> 'web0' AND domain_sessionidx > 5 AND NOT bot GROUP BY 1) e ON e.user_id = f.key) o
+$$;
+SELECT folds.differences('profiles.source_14', 'user') AS users, folds.in_order('profiles.source_14'), count(*) FILTER (WHERE profile IS NOT NULL) AS subjects,
        count(*) FILTER (WHERE left_out IS NOT NULL) AS left_out, sum(events) FILTER (WHERE left_out IS NOT NULL) AS events
 FROM profiles._fold('profiles.source_14', 'user');
 -- another time zone may be one that a time is out of range in
 SELECT profiles.alter_source('folds.snowplow', mapping => '{"local": "derived_tstamp AT TIME ZONE ''Asia/Tokyo''"}');
-SELECT folds.differences('profiles.source_14', 'user') AS users, count(*) FILTER (WHERE left_out IS NOT NULL) AS left_out, sum(events) FILTER (WHERE left_out IS NOT NULL) AS events
+SELECT folds.differences('profiles.source_14', 'user') AS users, folds.in_order('profiles.source_14'), count(*) FILTER (WHERE left_out IS NOT NULL) AS left_out, sum(events) FILTER (WHERE left_out IS NOT NULL) AS events
 FROM profiles._fold('profiles.source_14', 'user');
 
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
