@@ -12,8 +12,9 @@
  *		entry		sizes (PackedEntry), key, bytes of the profile but those at its
  *					end that are shared
  *
- * The text form, for dump and restore, is a JSON array: objects with key, events
- * and profile.
+ * What is packed on capture fits into a page.  The text form, for dump and restore, is a
+ * JSON array: objects with key, events and profile.  In the encoding of another database
+ * the strings may be longer, so what is read from it may be larger, and is put out of line then.
  */
 #include "postgres.h"
 
@@ -38,6 +39,19 @@ typedef struct PackedEntry
 } PackedEntry;
 
 /* ---------- packing ---------- */
+
+/* Makes a pack with so much room, for profiles of so many bytes at most; it has to be begun. */
+ProfilePack *
+profile_pack_make(Size size, uint32 most_profile)
+{
+	ProfilePack *pack = palloc(sizeof(ProfilePack));
+
+	pack->value = palloc(size);
+	pack->size = size;
+	pack->most_profile = most_profile;
+	pack->last = palloc(most_profile);
+	return pack;
+}
 
 void
 profile_pack_begin(ProfilePack *pack)
@@ -69,18 +83,18 @@ shared_end(const char *a_end, const char *b_end, uint32 most)
 	return n;
 }
 
-/* Adds one that may be packed; false if there is no room left for it. */
+/* Adds one whose sizes an entry can hold; false if there is no room left for it. */
 bool
 profile_pack_add(ProfilePack *pack, ProfileString key, const struct varlena *profile, int64 events)
 {
 	const char *bytes = VARDATA_ANY(profile);
 	uint32		len = VARSIZE_ANY_EXHDR(profile);
-	char	   *last_end = pack->last + PACK_MOST_PROFILE;
+	char	   *last_end = pack->last + pack->most_profile;
 	uint32		shared = events == 1 ? shared_end(last_end, bytes + len, Min(pack->last_len, len)) : 0;
 	PackedEntry entry = {events, key.len, len - shared, shared};
-	char	   *at = pack->value.bytes + pack->used;
+	char	   *at = pack->value + pack->used;
 
-	if (pack->used + sizeof(entry) + entry.key + entry.own > PACK_SIZE)
+	if (pack->used + sizeof(entry) + entry.key + entry.own > pack->size)
 		return false;
 	memcpy(at, &entry, sizeof(entry));
 	memcpy(at + sizeof(entry), key.data, entry.key);
@@ -101,8 +115,16 @@ profile_pack_add(ProfilePack *pack, ProfileString key, const struct varlena *pro
 struct varlena *
 profile_pack_value(ProfilePack *pack)
 {
-	SET_VARSIZE(&pack->value, pack->used);
-	return (struct varlena *) &pack->value;
+	SET_VARSIZE(pack->value, pack->used);
+	return (struct varlena *) pack->value;
+}
+
+void
+profile_pack_free(ProfilePack *pack)
+{
+	pfree(pack->value);
+	pfree(pack->last);
+	pfree(pack);
 }
 
 /* ---------- unpacking ---------- */
@@ -178,7 +200,14 @@ pack_object(ProfilePack *pack, JsonbContainer *object)
 	n = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(events->val.numeric)));
 	text = JsonbToCString(NULL, profile->val.binary.data, profile->val.binary.len);
 	value = (struct varlena *) DatumGetPointer(DirectFunctionCall1(profile_in, CStringGetDatum(text)));
-	return profile_pack_takes(key_string, value, n) && profile_pack_add(pack, key_string, value, n);
+	if (key_string.len > PG_UINT16_MAX || VARSIZE_ANY_EXHDR(value) > PG_UINT16_MAX || n < 0 || n > PG_UINT16_MAX)
+		return false;
+	while (!profile_pack_add(pack, key_string, value, n))
+	{
+		pack->size *= 2;
+		pack->value = repalloc(pack->value, pack->size);
+	}
+	return true;
 }
 
 /* _packed_in(cstring) */
@@ -186,7 +215,7 @@ Datum
 profiles_packed_in(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, PG_GETARG_DATUM(0)));
-	ProfilePack *pack = palloc(sizeof(ProfilePack));
+	ProfilePack *pack = profile_pack_make(PACK_SIZE, PG_UINT16_MAX);
 	bool		right = JB_ROOT_IS_ARRAY(json) && !JB_ROOT_IS_SCALAR(json);
 
 	profile_pack_begin(pack);
@@ -201,7 +230,7 @@ profiles_packed_in(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid input syntax for type %s", "_packed"),
-				 errdetail("It is a JSON array of objects with key, events and profile, which fit into a page.")));
+				 errdetail("It is a JSON array of objects with key, events and profile, of no more than 65535 bytes or events each.")));
 	PG_RETURN_POINTER(profile_pack_value(pack));
 }
 

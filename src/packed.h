@@ -16,16 +16,14 @@
 /* Profiles on their way into one value. */
 typedef struct ProfilePack
 {
-	union
-	{
-		int32		header;
-		char		bytes[PACK_SIZE];
-	}			value;			/* a varlena */
-	Size		used;			/* bytes */
+	char	   *value;			/* a varlena */
+	Size		size;			/* bytes that there is room for */
+	Size		used;			/* of these */
 	int32		subjects;
 	int64		events;
+	uint32		most_profile;	/* bytes */
 	uint32		last_len;		/* bytes of the last profile of a single event, */
-	char		last[PACK_MOST_PROFILE];	/* which are the last of these */
+	char	   *last;			/* which are the last of most_profile */
 } ProfilePack;
 
 /* Profiles on their way out of it. */
@@ -39,10 +37,12 @@ typedef struct ProfileUnpack
 	int64		events;
 } ProfileUnpack;
 
+extern ProfilePack *profile_pack_make(Size size, uint32 most_profile);
 extern void profile_pack_begin(ProfilePack *pack);
 extern bool profile_pack_takes(ProfileString key, const struct varlena *profile, int64 events);
 extern bool profile_pack_add(ProfilePack *pack, ProfileString key, const struct varlena *profile, int64 events);
 extern struct varlena *profile_pack_value(ProfilePack *pack);
+extern void profile_pack_free(ProfilePack *pack);
 extern void profile_unpack_begin(ProfileUnpack *unpack, const struct varlena *value);
 extern bool profile_unpack_next(ProfileUnpack *unpack);
 

@@ -122,7 +122,7 @@ begin_packing(PendingWriter *writer)
 	}
 	old = MemoryContextSwitchTo(MemoryContextGetParent(writer->context));
 	writer->packed_slot = table_slot_create(writer->packed, NULL);
-	writer->pack = palloc(sizeof(ProfilePack));
+	writer->pack = profile_pack_make(PACK_SIZE, PACK_MOST_PROFILE);
 	profile_pack_begin(writer->pack);
 	MemoryContextSwitchTo(old);
 	return true;
@@ -200,7 +200,7 @@ pending_end(PendingWriter *writer)
 	{
 		flush_packed(writer);
 		ExecDropSingleTupleTableSlot(writer->packed_slot);
-		pfree(writer->pack);
+		profile_pack_free(writer->pack);
 		table_close(writer->packed, NoLock);
 	}
 	MemoryContextDelete(writer->context);

@@ -181,7 +181,7 @@ CREATE TYPE profiles._packed (
     INPUT = profiles._packed_in,
     OUTPUT = profiles._packed_out,
     INTERNALLENGTH = VARIABLE,
-    STORAGE = plain
+    STORAGE = extended
 );
 COMMENT ON TYPE profiles._packed IS 'Internal: keys of many subjects, how many events each has, and the fold of these.';
 

@@ -101,9 +101,10 @@ CREATE TABLE profiles.account_pending (LIKE profiles.user_pending INCLUDING ALL)
     WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
 -- Of many subjects of one statement: as pending rows with a profile and without a
--- reason, but packed. A row fills a page. Vacuum leaves empty pages to the next
--- writer, who else would have to make the table longer again; refresh truncates it
--- when it has grown.
+-- reason, but packed. A row fills a page, so nothing of it is compressed or put out of
+-- line, unless it comes from a database of another encoding and is larger. Vacuum leaves
+-- empty pages to the next writer, who else would have to make the table longer again;
+-- refresh truncates it when it has grown.
 CREATE TABLE profiles.user_packed (
     source_id integer NOT NULL,
     subjects integer NOT NULL,
@@ -130,6 +131,7 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN profiles.%I.captured_at IS %L', kind || '_pending', 'Start of the transaction that captured it.');
 
         EXECUTE format('ALTER TABLE profiles.%I OWNER TO %s', kind || '_packed', $own$@extowner@$own$);
+        EXECUTE format('ALTER TABLE profiles.%I SET (toast_tuple_target = %s)', kind || '_packed', current_setting('block_size')::integer - 32);
         EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', kind || '_packed',
                        format('What was captured of many subjects at once, and is not yet in profiles.%s_profile; refresh puts it there.', kind));
         EXECUTE format('COMMENT ON COLUMN profiles.%I.source_id IS %L', kind || '_packed', 'The source.');

@@ -184,9 +184,39 @@ SELECT '[{"key": "a", "events": 1, "profile": "a"}]'::profiles._packed;
 SELECT format('[{"key": "a", "events": 65536, "profile": %s}]', :'ada')::profiles._packed;
 SELECT format('[{"key": "a", "events": -1, "profile": %s}]', :'ada')::profiles._packed;
 SELECT format('[{"key": "a", "events": 1e30, "profile": %s}]', :'ada')::profiles._packed;
-SELECT format('[{"key": "%s", "events": 1, "profile": %s}]', repeat('a', 1025), :'ada')::profiles._packed;
-SELECT format('[%s]', string_agg(format('{"key": "%s", "events": 1, "profile": %s}', repeat('a', 1000), :'ada'), ','))::profiles._packed FROM generate_series(1, 9);
+SELECT format('[{"key": "%s", "events": 1, "profile": %s}]', repeat('a', 65536), :'ada')::profiles._packed;
+SELECT format('[{"key": "a", "events": 1, "profile": %s}]', profiles.profile_agg('2024-01-01Z', 'name', repeat('a', 65536)))::profiles._packed;
 SELECT 'not JSON'::profiles._packed;
+-- larger than what is packed here: so it may be if it comes from a database of another encoding
+SELECT jsonb_agg(jsonb_build_object('key', key, 'events', events, 'profile', profile::text::json)) AS large
+FROM (SELECT i || repeat('k', (ARRAY[1, 2100, 1100])[1 + i % 3]) AS key, 1 + i % 2 AS events,
+             profiles.profile_agg('2024-01-01Z', 'name', i || repeat('n', i * 80), 'geo.city', (SELECT string_agg(md5((i * j)::text), '') FROM generate_series(1, i) j)) AS profile
+      FROM generate_series(1, 40) i GROUP BY i) l \gset
+SELECT :'large'::profiles._packed::text::jsonb = :'large'::jsonb AS same, octet_length(:'large'::profiles._packed::text) > 100000 AS large;
+CREATE TABLE pack.again (ts timestamptz, user_id text, name text);
+SELECT profiles.add_source('pack.again');
+CALL profiles.rebuild();
+SELECT c.id AS again FROM profiles.source_config c WHERE c.source = 'pack.again' \gset
+INSERT INTO profiles.user_packed VALUES (:again, 40, :'large', now()), (:again, 0, '[]', now());
+SELECT max(pg_column_size(profiles)) > 8192 AS large, (SELECT count(*) FROM profiles.user_packed p, profiles._unpack(p.profiles)) AS subjects FROM profiles.user_packed;
+-- one is forgotten, the others are merged
+SELECT profiles.forget('user', '5' || repeat('k', 1100));
+SELECT sum(subjects) AS packed, (SELECT count(*) FROM profiles.user_pending WHERE profile IS NOT NULL) AS pending FROM profiles.user_packed;
+DELETE FROM profiles.user_pending;
+INSERT INTO profiles.user_packed VALUES (:again, 40, :'large', now());
+CALL profiles.refresh();
+SELECT count(*) AS users, count(*) FILTER (WHERE p.profile OPERATOR(profiles.=) (l.value ->> 'profile')::profiles.profile) AS right
+FROM profiles.user_profile p JOIN jsonb_array_elements(:'large'::jsonb) l ON p.key = l.value ->> 'key';
+SELECT count(*) AS left FROM profiles.user_packed;
+SELECT profiles.drop_source('pack.again');
+CALL profiles.refresh();
+-- what is captured stays in its page, and as it is
+CREATE TABLE pack.pages (ts timestamptz, user_id text, user_name text);
+SELECT profiles.add_source('pack.pages');
+INSERT INTO pack.pages SELECT '2024-01-01Z', 'p' || i, repeat(md5(i::text), 10) FROM generate_series(1, 200) i;
+SELECT count(*) FILTER (WHERE pg_column_size(profiles) > 7000) AS full, count(*) FILTER (WHERE pg_column_size(profiles) <= 7000) AS others FROM profiles.user_packed;
+SELECT profiles.drop_source('pack.pages');
+CALL profiles.refresh();
 
 SET client_min_messages = error;
 DROP SCHEMA pack CASCADE;

@@ -283,6 +283,41 @@ is_deeply(rows('shop_owned', $same{verify}), [], '--no-owner: verify after a ref
 is($node->safe_psql('shop_owned', q{SELECT last_seen_country_name FROM profiles.users WHERE user_id = 'written'}), 'Kosovo', '--no-owner: new events');
 
 #
+# Into a database of another encoding, in which all strings are longer, and back
+#
+
+my %pending = (
+	pending => q{SELECT key, profile, events, captured_at FROM profiles.user_pending WHERE profile IS NOT NULL ORDER BY 1},
+	packed  => q{SELECT p.subjects, p.captured_at, u.* FROM profiles.user_packed p, profiles._unpack(p.profiles) u ORDER BY u.key});
+$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0});
+$node->safe_psql('latin', q{
+	CREATE EXTENSION profiles;
+	CREATE TABLE events (ts timestamptz, user_id text, user_name text, city text);
+	SELECT profiles.add_source('events')});
+$node->safe_psql('latin', 'CALL profiles.rebuild()');
+$node->safe_psql('latin', q{
+	INSERT INTO events SELECT timestamptz '2024-01-01Z' + i * interval '1 s', i || repeat(chr(233), 20 + i % 300), repeat(chr(192 + i % 60), i % 500), repeat(chr(228), i % 90)
+	FROM generate_series(1, 600) i;
+	INSERT INTO events SELECT timestamptz '2024-01-02Z', 'single', repeat(chr(228), 90)});
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/latin", $node->connstr('latin') ], 'LATIN1 is dumped');
+$node->safe_psql('postgres', q{CREATE DATABASE utf ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0});
+$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('utf'), "$dir/latin" ], 'and restored into UTF8');
+is($node->safe_psql('utf', q{SELECT count(*) > 10 AND max(octet_length(profiles::text)) > 8192 FROM profiles.user_packed}), 't', 'UTF8: something is packed');
+is_deeply(rows('utf', "SET client_encoding = 'LATIN1'; $pending{$_}"), rows('latin', "SET client_encoding = 'LATIN1'; $pending{$_}"), "UTF8: $_") for sort keys %pending;
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/utf", $node->connstr('utf') ], 'UTF8 is dumped');
+$node->safe_psql('postgres', q{CREATE DATABASE latin_again ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0});
+$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('latin_again'), "$dir/utf" ], 'and restored into LATIN1');
+is_deeply(rows('latin_again', $pending{$_}), rows('latin', $pending{$_}), "LATIN1 again: $_") for sort keys %pending;
+foreach my $db (qw(utf latin_again))
+{
+	$node->safe_psql($db, q{DELETE FROM events WHERE user_id LIKE '7%'; UPDATE events SET city = 'Rome' WHERE user_id LIKE '8%'});
+	$node->safe_psql($db, q{SELECT profiles.forget('user', user_id, block => true) FROM events WHERE user_id LIKE '9_%' LIMIT 1});
+	$node->safe_psql($db, 'CALL profiles.refresh()');
+	is_deeply(rows($db, q{SELECT key FROM profiles.verify()}), [], "$db: verify after a refresh");
+	is($node->safe_psql($db, q{SELECT count(*) > 400 FROM profiles.users}), 't', "$db: users");
+}
+
+#
 # Data alone, into a database that is made and already captures
 #
 
