@@ -155,7 +155,7 @@ profiles_remove_triggers(PG_FUNCTION_ARGS)
 	triggers = relation->trigdesc;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		if (triggers->triggers[i].tgfoid == capture)
+		if (triggers->triggers[i].tgfoid == capture && !triggers->triggers[i].tgisclone)
 			ours = lappend_oid(ours, triggers->triggers[i].tgoid);
 	}
 	table_close(relation, NoLock);

@@ -35,6 +35,7 @@ typedef struct Parts
 	Oid			capture;		/* the trigger function */
 	int			nrecorded;		/* ordered, each once */
 	Recorded   *recorded;
+	List	   *sources;		/* ids of those met so far, as text */
 	Relation	triggers;		/* pg_trigger */
 } Parts;
 
@@ -140,6 +141,7 @@ take_source(TupleTableSlot *row, void *to)
 	StringInfoData arguments;
 	ListCell   *lc;
 
+	parts->sources = lappend(parts->sources, psprintf("%d", id));
 	/* of a view that is gone or changed nothing is known */
 	if (strcmp(capture, "none") == 0 || !OidIsValid(events))
 		return true;
@@ -165,7 +167,30 @@ take_source(TupleTableSlot *row, void *to)
 	return sources->same;
 }
 
-/* Has a table triggers of a source that it is no recorded part of? */
+/*
+ * Is a trigger of a source one that its table should not have?  What names no source that is
+ * there does nothing: such a trigger may have come with a table out of a dump.
+ */
+static bool
+is_left(Parts *parts, HeapTuple trigger)
+{
+	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(trigger);
+	bytea	   *made = capture_arguments(parts, trigger);
+	ListCell   *lc;
+
+	/* that of a partition, which somebody else made, goes with its parent's */
+	if (made == NULL || VARSIZE_ANY_EXHDR(made) == 0 || OidIsValid(form->tgparentid))
+		return false;
+	foreach(lc, parts->sources)
+	{
+		/* the arguments are strings, one behind the other */
+		if (strcmp(lfirst(lc), VARDATA_ANY(made)) == 0)
+			return !is_recorded(parts, atoi(lfirst(lc)), name_of(form->tgrelid));
+	}
+	return false;
+}
+
+/* Is there any such trigger?  All sources have to have been met. */
 static bool
 any_left_triggers(Parts *parts)
 {
@@ -177,13 +202,7 @@ any_left_triggers(Parts *parts)
 	ScanKeyInit(&key, Anum_pg_trigger_tgfoid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(parts->capture));
 	scan = systable_beginscan(parts->triggers, InvalidOid, false, NULL, 1, &key);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bytea	   *made = capture_arguments(parts, tuple);
-
-		/* the arguments are strings, one behind the other */
-		found = made != NULL && (VARSIZE_ANY_EXHDR(made) == 0 ||
-								 !is_recorded(parts, atoi(VARDATA_ANY(made)), name_of(((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid)));
-	}
+		found = is_left(parts, tuple);
 	systable_endscan(scan);
 	return found;
 }

@@ -42,7 +42,7 @@ CREATE FUNCTION profiles._left_triggers(OUT relation regclass, OUT source text) 
 BEGIN ATOMIC
     SELECT t.tgrelid::regclass, s.source
     FROM pg_trigger t JOIN profiles.source_config s ON s.id::text = split_part(encode(t.tgargs, 'escape'), '\000', 1)
-    WHERE t.tgfoid = 'profiles.capture'::regproc AND t.tgname = 'profiles_insert'
+    WHERE t.tgfoid = 'profiles.capture'::regproc AND t.tgname = 'profiles_insert' AND t.tgparentid = 0
       AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = t.tgrelid::regclass::text);
 END;
 COMMENT ON FUNCTION profiles._left_triggers() IS 'Internal: tables that are no part of a source any more, but have its triggers.';

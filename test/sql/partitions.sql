@@ -290,6 +290,53 @@ SELECT profiles.add_source('pt.events', mapping => '{"user_id": "uid", "seen_at"
 ALTER TABLE pt.events DETACH PARTITION pt.p2;
 SELECT profiles.alter_source('pt.events', capture => 'none');
 TABLE pt.triggers;
+-- whoever owns what has left
+CREATE ROLE pt_other;
+CREATE TABLE pt.p3 PARTITION OF pt.events FOR VALUES FROM ('2023-01-01Z') TO ('2024-01-01Z');
+SELECT profiles.alter_source('pt.events', capture => 'deferred');
+CALL profiles.refresh();
+ALTER TABLE pt.p3 OWNER TO pt_other;
+ALTER TABLE pt.events DETACH PARTITION pt.p3;
+TABLE pt.triggers;
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+CALL profiles.refresh();
+TABLE pt.triggers;
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+-- triggers that name no source that is there, as of a table out of another database's dump, do nothing
+-- and are nothing that each refresh looks at; those of a source, whoever made them, go
+SELECT c.id AS ev FROM profiles.source_config c WHERE c.source = 'pt.events' \gset
+CREATE FUNCTION pt.capture(relation text, VARIADIC arguments text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER profiles_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS profiles_new_events FOR EACH STATEMENT EXECUTE FUNCTION profiles.capture(%s)',
+                   relation, (SELECT string_agg(quote_literal(a), ', ') FROM unnest(arguments) a));
+END
+$$;
+CREATE TABLE pt.foreign1 (LIKE pt.p1);
+CREATE TABLE pt.foreign2 (LIKE pt.p1);
+CREATE TABLE pt.foreign3 (LIKE pt.p1);
+CREATE TABLE pt.foreign4 (LIKE pt.p1);
+SELECT pt.capture('pt.foreign1', '1000000', 'deferred', 'recompute'), pt.capture('pt.foreign2', 'none'), pt.capture('pt.foreign3', '0' || :ev, 'deferred', 'recompute');
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+INSERT INTO pt.foreign1 VALUES ('2023-01-01Z', 'f', 'f');
+SELECT pt.capture('pt.foreign4', :'ev', 'deferred', 'recompute');
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+CALL profiles.refresh();
+TABLE pt.triggers;
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+-- also those that a partition has of its parent, which is younger
+CREATE TABLE pt.foreign6 (LIKE pt.p1);
+CREATE TABLE pt.foreign5 (LIKE pt.p1) PARTITION BY LIST (uid);
+ALTER TABLE pt.foreign5 ATTACH PARTITION pt.foreign6 DEFAULT;
+CREATE TRIGGER profiles_insert AFTER INSERT ON pt.foreign5 FOR EACH ROW EXECUTE FUNCTION profiles.capture(:ev);
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+CALL profiles.refresh();
+TABLE pt.triggers;
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
+CREATE TRIGGER profiles_insert AFTER INSERT ON pt.foreign5 FOR EACH ROW EXECUTE FUNCTION profiles.capture(:ev);
+SELECT profiles.drop_source('pt.events');
+TABLE pt.triggers;
+CALL profiles.refresh();
+SELECT profiles._parts_are_recorded(true) AS nothing_to_do;
 -- the refresh of one kind notices a partition; that of the other folds it, too
 CREATE TABLE pt.shared (ts timestamptz NOT NULL, uid text, aid text) PARTITION BY RANGE (ts);
 CREATE TABLE pt.shared1 PARTITION OF pt.shared FOR VALUES FROM ('2021-01-01Z') TO ('2022-01-01Z');
@@ -308,3 +355,4 @@ DROP VIEW pt.triggers;
 DROP EXTENSION profiles;
 CREATE EXTENSION profiles;
 DROP SCHEMA pt, pt2 CASCADE;
+DROP ROLE pt_other;
