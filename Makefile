@@ -57,6 +57,7 @@ OBJS = \
 	src/profile_io.o \
 	src/profile_ops.o \
 	src/profiles.o \
+	src/rare_groups.o \
 	src/rights.o \
 	src/screen.o \
 	src/segment.o \

@@ -8,7 +8,7 @@
  * subject's first and last row are, with those that share their times; these rows
  * are then read in the order in which they are stored.  Only if some subjects are
  * not settled by that, since a group is unknown at an end, a second scan offers all
- * their events.
+ * their events; or only those that know groups which hardly any does.
  *
  * A table with more subjects than fit into maintenance_work_mem is folded in
  * several passes, each over a range of the keys' hashes.  The rows of a statement
@@ -27,6 +27,7 @@
 #include "pending.h"
 #include "profile.h"
 #include "profile_fold.h"
+#include "rare_groups.h"
 #include "subjects.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
@@ -46,7 +47,16 @@ typedef struct ScannedRow
 	uint32		hash;
 	TimestampTz at;
 	RowPlace	place;
+	bool		knows_rare;		/* does it know a rare group? */
 } ScannedRow;
+
+/* What subjects need beside the events of their first and last time. */
+typedef enum Needs
+{
+	NEEDS_NOTHING,
+	NEEDS_RARE,					/* those that know rare groups */
+	NEEDS_ALL
+} Needs;
 
 typedef struct Winner
 {
@@ -63,6 +73,7 @@ typedef struct DirectRun
 	EventRows	rows;
 	ProfileString *values[2];	/* of rows that are read as a whole, by attribute */
 	Subjects	subjects;		/* of this pass */
+	RareGroups	rare;
 	Size		memory;			/* that their states may take; 0: any */
 	uint32		scans;			/* beside the first of each pass */
 	LeftOut    *left_out;		/* NULL: nothing is, so far */
@@ -159,7 +170,8 @@ put_ends(DirectRun *run, Subject *subject)
 	event_rows_read(&run->rows, run->values[1]);
 	old = MemoryContextSwitchTo(run->rows.econtext->ecxt_per_tuple_memory);
 	done = profile_fold_ends(run->direct->shape, run->values[0], subject->first_at,
-							 run->values[1], subject->last_at, subject->events == 2, &content);
+							 run->values[1], subject->last_at, subject->events == 2,
+							 subject->knows_rare ? NULL : run->rare.rare, &content);
 	if (done)
 		put_profile(run, subject, profile_build(&content));
 	MemoryContextSwitchTo(old);
@@ -183,6 +195,12 @@ put_held(DirectRun *run, Event *event)
 
 /* ---------- the first scan ---------- */
 
+static inline uint32
+hash_key(ProfileString key)
+{
+	return hash_bytes((const unsigned char *) key.data, key.len);
+}
+
 /*
  * Makes the next event that counts, and that this pass is about, the row at hand.
  * The first scan sees to the rows that do not count.
@@ -195,7 +213,7 @@ next_event(DirectRun *run, Event *event, uint32 *hash)
 		CHECK_FOR_INTERRUPTS();
 		if (event_rows_counts(&run->rows, event))
 		{
-			*hash = hash_bytes((const unsigned char *) event->key.data, event->key.len);
+			*hash = hash_key(event->key);
 			if (*hash >= run->subjects.hash_from && *hash < run->subjects.hash_to)
 				return true;
 		}
@@ -238,6 +256,7 @@ note_batch(DirectRun *run, ScannedRow *rows, int n)
 		place = subjects_find(subjects, row->hash, row->key);
 		subject = place->number > 0 ? &subjects->subjects[place->number - 1]
 			: subjects_add(subjects, place, row->hash, row->key, row->at);
+		subject->knows_rare |= row->knows_rare;
 		subjects_note(subjects, subject, row->at, row->place);
 	}
 }
@@ -254,6 +273,7 @@ find_winners(DirectRun *run)
 	Size		used = 0;
 
 	event_rows_rewind(&run->rows);
+	rare_groups_begin(&run->rare);
 	while (next_event(run, &event, &hash))
 	{
 		ScannedRow *row = &rows[n];
@@ -265,6 +285,7 @@ find_winners(DirectRun *run)
 		row->hash = hash;
 		row->at = event.at;
 		row->place = event_rows_place(&run->rows);
+		row->knows_rare = rare_groups_look(&run->rare, &run->rows);
 		used += event.key.len;
 		if (++n == SCAN_BATCH)
 		{
@@ -305,17 +326,27 @@ open_subject(DirectRun *run, Subject *subject, MemoryContext states)
 	subject->is_open = true;
 }
 
-/* Do the events of the first and the last time decide, whatever the others are? */
-static bool
-is_complete(Subject *subject)
+/* What does a subject need to whom the events of its first and last time were offered? */
+static Needs
+needs_of(DirectRun *run, Subject *subject)
 {
-	FoldState  *state = subject->u.state;
-
 	if (subject->misses_rows)
-		return false;
-	return subject->events <= 2 ||
-		(state->nunknown == 0 &&
-		 state->settled_from == subject->first_at && state->settled_to == subject->last_at);
+		return NEEDS_ALL;
+	if (subject->events <= 2)
+		return NEEDS_NOTHING;
+	if (!profile_fold_has_ends(subject->u.state, subject->first_at, subject->last_at, run->rare.rare))
+		return NEEDS_ALL;
+	return subject->knows_rare ? NEEDS_RARE : NEEDS_NOTHING;
+}
+
+/* Offers the row at hand, an event that counts, to its subject if that has a state. */
+static void
+offer_event(DirectRun *run, Event *event, uint32 hash)
+{
+	uint32		number = subjects_find(&run->subjects, hash, event->key)->number;
+
+	if (number > 0 && run->subjects.subjects[number - 1].is_open)
+		offer_row(run, &run->subjects.subjects[number - 1], event->at);
 }
 
 /* The second scan: offers all events of the subjects that have a state. */
@@ -327,11 +358,21 @@ offer_all(DirectRun *run)
 
 	event_rows_rewind(&run->rows);
 	while (next_event(run, &event, &hash))
-	{
-		uint32		number = subjects_find(&run->subjects, hash, event.key)->number;
+		offer_event(run, &event, hash);
+}
 
-		if (number > 0 && run->subjects.subjects[number - 1].is_open)
-			offer_row(run, &run->subjects.subjects[number - 1], event.at);
+/* The same of those events that know rare groups. */
+static void
+offer_rare(DirectRun *run)
+{
+	Event		event;
+
+	for (uint64 i = 0; i < run->rare.nrows; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		event_rows_fetch(&run->rows, run->rare.rows[i]);
+		if (event_rows_counts(&run->rows, &event))
+			offer_event(run, &event, hash_key(event.key));
 	}
 }
 
@@ -374,14 +415,14 @@ add_winners(DirectRun *run, uint32 number, Winner *winner)
 /*
  * Gives the subjects [from, to) that the rows of their first and last times decide;
  * the others stay open.  Rows are read in the order in which they are stored.
- * Returns whether there are others.
+ * Returns what these need.
  */
-static bool
+static Needs
 give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to)
 {
 	Winner	   *winners = MemoryContextAllocHuge(states, (2 * (Size) (to - from) + run->subjects.nshared) * sizeof(Winner) + 1);
 	Winner	   *end = winners;
-	bool		others = false;
+	Needs		others = NEEDS_NOTHING;
 
 	for (uint32 i = from; i < to; i++)
 	{
@@ -404,11 +445,11 @@ give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to)
 	for (uint32 i = from; i < to; i++)
 	{
 		Subject    *subject = &run->subjects.subjects[i];
+		Needs		needs = needs_of(run, subject);
 
-		if (is_complete(subject))
+		if (needs == NEEDS_NOTHING)
 			put_subject(run, subject);
-		else
-			others = true;
+		others = Max(others, needs);
 	}
 	pfree(winners);
 	return others;
@@ -418,17 +459,18 @@ give_complete(DirectRun *run, MemoryContext states, uint32 from, uint32 to)
  * The same for all subjects of rows in memory, one after the other in the order in
  * which they came: what lies beside each other is read together.
  */
-static bool
+static Needs
 give_complete_rows(DirectRun *run, MemoryContext states)
 {
 	Winner	   *winners = MemoryContextAllocHuge(states, (2 + (Size) run->subjects.nshared) * sizeof(Winner));
 	uint32		n = run->subjects.n;
-	bool		others = false;
+	Needs		others = NEEDS_NOTHING;
 
 	for (uint32 i = 0; i < n; i++)
 	{
 		Subject    *subject = &run->subjects.subjects[i];
 		Winner	   *end;
+		Needs		needs;
 
 		CHECK_FOR_INTERRUPTS();
 		if (i + PREFETCH_AHEAD < n)
@@ -448,10 +490,10 @@ give_complete_rows(DirectRun *run, MemoryContext states)
 			event_rows_fetch(&run->rows, winner->place);
 			offer_row(run, subject, winner->at);
 		}
-		if (is_complete(subject))
+		needs = needs_of(run, subject);
+		if (needs == NEEDS_NOTHING)
 			put_subject(run, subject);
-		else
-			others = true;
+		others = Max(others, needs);
 	}
 	pfree(winners);
 	return others;
@@ -474,19 +516,20 @@ give_subjects(DirectRun *run, uint32 from, uint32 to)
 {
 	MemoryContext states = AllocSetContextCreate(run->context, "folded states",
 												 ALLOCSET_DEFAULT_SIZES);
-	bool		others;
+	Needs		others;
 
 	if (run->fold->rows != NULL)
 		others = give_complete_rows(run, states);
 	else
 		others = give_complete(run, states, from, to);
-	if (others)
-	{
+	if (others == NEEDS_ALL)
 		offer_all(run);
+	else if (others == NEEDS_RARE)
+		offer_rare(run);
+	if (others != NEEDS_NOTHING)
 		give_open(run, from, to);
-	}
 	MemoryContextDelete(states);
-	return others;
+	return others == NEEDS_ALL;
 }
 
 /*
@@ -587,6 +630,8 @@ profiles_fold_directly(ProfilesFold *fold, DirectFold *direct, TimestampTz limit
 	if (fold->rows == NULL)
 		run.memory = (Size) maintenance_work_mem * 1024 / 2;
 	subjects_init(&run.subjects, run.context, run.memory);
+	rare_groups_init(&run.rare, direct->shape,
+					 fold->rows == NULL || tuplestore_tuple_count(fold->rows) >= RARE_GROUPS_MIN_ROWS, run.memory / 16);
 	for (int i = 0; i < 2; i++)
 		run.values[i] = palloc(direct->shape->nattributes * sizeof(ProfileString) + 1);
 

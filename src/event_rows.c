@@ -686,6 +686,20 @@ event_rows_counts(EventRows *rows, Event *event)
 	return reason == NULL && !event->held;
 }
 
+/* Has the row at hand a value of any attribute of a group? */
+bool
+event_rows_knows(EventRows *rows, int group)
+{
+	const int  *starts = rows->direct->shape->starts;
+	MemoryContext old = MemoryContextSwitchTo(rows->econtext->ecxt_per_tuple_memory);
+	bool		known = false;
+
+	for (int i = starts[group]; i < starts[group + 1] && !known; i++)
+		known = read_attribute(&rows->row, i).data != NULL;
+	MemoryContextSwitchTo(old);
+	return known;
+}
+
 /* Reads all attributes of the row at hand; they last as long as it. */
 void
 event_rows_read(EventRows *rows, ProfileString *values)

@@ -120,6 +120,7 @@ extern bool event_rows_next(EventRows *rows);
 extern void event_rows_fetch(EventRows *rows, RowPlace place);
 extern void event_rows_fetch_too(EventRows *rows, RowPlace place);
 extern bool event_rows_counts(EventRows *rows, Event *event);
+extern bool event_rows_knows(EventRows *rows, int group);
 extern void event_rows_read(EventRows *rows, ProfileString *values);
 
 #endif							/* PROFILES_EVENT_ROWS_H */

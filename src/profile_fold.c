@@ -509,6 +509,21 @@ profile_fold_event(FoldState *state, FoldRow *row, TimestampTz at)
 	return state;
 }
 
+/* Are events of these times the first and the last evidence of all groups, except some? */
+bool
+profile_fold_has_ends(const FoldState *state, TimestampTz first, TimestampTz last, const bool *except)
+{
+	for (int g = 0; g < state->shape->ngroups; g++)
+	{
+		if (except[g])
+			continue;
+		if (state->evidence[2 * g] == 0 ||
+			image_at(state, state->evidence[2 * g])->at != first || image_at(state, state->evidence[2 * g + 1])->at != last)
+			return false;
+	}
+	return true;
+}
+
 /* ---------- content ---------- */
 
 /* One event as the content of a profile; its strings are the values. */
@@ -588,12 +603,13 @@ profile_fold_single(const FoldShape *shape, ProfileString *values, TimestampTz a
 
 /*
  * The content that a subject's first and last event make, if that does not depend on
- * others, unless these are all it has; its strings are the values.
+ * others, unless these are all it has; nowhere: which groups none of them knows, NULL if
+ * that is not known.  Its strings are the values.
  */
 bool
 profile_fold_ends(const FoldShape *shape, ProfileString *first, TimestampTz first_at,
 				  ProfileString *last, TimestampTz last_at, bool all,
-				  ProfileContent *content)
+				  const bool *nowhere, ProfileContent *content)
 {
 	ProfileString *names = palloc(3 * shape->nattributes * sizeof(ProfileString) + 1);
 	ProfileString *values[2] = {first, last};
@@ -618,9 +634,11 @@ profile_fold_ends(const FoldShape *shape, ProfileString *first, TimestampTz firs
 		}
 		if (!known[0] || !known[1])
 		{
-			if (!all)
+			bool		any = known[0] || known[1];
+
+			if (!all && (any || nowhere == NULL || !nowhere[g]))
 				return false;
-			if (!known[0] && !known[1])
+			if (!any)
 				continue;
 			ends[0] = ends[1] = known[0] ? 0 : 1;
 		}

@@ -82,7 +82,8 @@ extern FoldState *profile_fold_event(FoldState *state, FoldRow *row, TimestampTz
 extern struct varlena *profile_fold_single(const FoldShape *shape, ProfileString *values, TimestampTz at);
 extern bool profile_fold_ends(const FoldShape *shape, ProfileString *first, TimestampTz first_at,
 							  ProfileString *last, TimestampTz last_at, bool all,
-							  ProfileContent *content);
+							  const bool *nowhere, ProfileContent *content);
+extern bool profile_fold_has_ends(const FoldState *state, TimestampTz first, TimestampTz last, const bool *except);
 extern FoldState *profile_fold_merge_event(MemoryContext context, FoldState *state, FoldRow *row, TimestampTz at);
 extern FoldState *profile_fold_of(MemoryContext context, FoldState *old, const ProfileContent *content);
 extern void profile_fold_content(const FoldState *state, ProfileContent *content);

@@ -23,8 +23,9 @@ typedef struct Subject
 	}			u;
 	uint32		hash;
 	uint16		key_len;
-	bool		is_open;		/* has it a state? */
-	bool		misses_rows;	/* were some of shared not kept? */
+	bool		is_open:1;		/* has it a state? */
+	bool		misses_rows:1;	/* were some of shared not kept? */
+	bool		knows_rare:1;	/* has it an event that knows a rare group? */
 	uint64		events;
 	TimestampTz first_at;
 	TimestampTz last_at;

@@ -304,6 +304,49 @@ SELECT profiles.alter_source('folds.snowplow', mapping => '{"local": "derived_ts
 SELECT folds.differences('profiles.source_14', 'user') AS users, folds.in_order('profiles.source_14'), count(*) FILTER (WHERE left_out IS NOT NULL) AS left_out, sum(events) FILTER (WHERE left_out IS NOT NULL) AS events
 FROM profiles._fold('profiles.source_14', 'user');
 
+-- groups that hardly any event knows: none, few, or, behind the first rows, all
+CREATE TABLE folds.rare AS
+SELECT n AS id, timestamptz '2024-01-01' + (n * 7919::bigint % 50021) * interval '1 minute' AS ts, 'user ' || n * 31 % 3001 AS usr_id, 'C' || n % 5 AS country,
+       CASE WHEN n > 3000 THEN 'late ' || n % 6 END AS late, CASE WHEN n > 600 AND n % 39 = 0 THEN 'few ' || n % 7 END AS few,
+       CASE WHEN n > 600 AND n % 1501 = 0 THEN 'fewer ' || n % 7 END AS fewer, CASE WHEN n = 250 THEN 'once' END AS once, NULL::text AS never
+FROM generate_series(1, 200000) n;
+SELECT profiles.add_source('folds.rare', capture => 'none', mapping => '{"late": "late", "few": "few", "fewer": "fewer", "once": "once", "never": "never"}');
+SELECT folds.differences('profiles.source_15', 'user') AS users;
+SELECT count(*) AS subjects, count(profiles.first_known(profile, 'late')) AS late, count(profiles.first_known(profile, 'few')) AS few,
+       count(profiles.first_known(profile, 'fewer')) AS fewer, count(profiles.first_known(profile, 'once')) AS once, count(profiles.first_known(profile, 'never')) AS never
+FROM profiles._fold('profiles.source_15', 'user');
+-- states of a few subjects at a time; and more rows that know few than memory takes
+SET maintenance_work_mem = '2MB';
+SELECT folds.differences('profiles.source_15', 'user') AS users;
+SELECT profiles.alter_source('folds.rare', mapping => '{"late": null}');
+SELECT folds.differences('profiles.source_15', 'user') AS users;
+SELECT profiles.alter_source('folds.rare', mapping => '{"once": null}');
+SET maintenance_work_mem = '1MB';
+SELECT folds.differences('profiles.source_15', 'user') AS users;
+RESET maintenance_work_mem;
+-- of statements, with less of it
+CREATE TABLE folds.rare_captured (LIKE folds.rare);
+SELECT profiles.add_source('folds.rare_captured', mapping => '{"late": "late", "few": "few", "fewer": "fewer", "once": "once", "never": "never"}');
+CREATE FUNCTION folds.rare_differences(rows integer) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    TRUNCATE profiles.user_pending, profiles.user_packed, folds.rare_captured;
+    INSERT INTO folds.rare_captured SELECT * FROM folds.rare WHERE id <= rows;
+    RETURN (WITH pending AS MATERIALIZED (
+        SELECT key, profiles.profile_union_agg(profile) AS profile, sum(events)::bigint AS events FROM folds.pending WHERE source_id = 16 GROUP BY key
+    ), queried AS MATERIALIZED (
+        SELECT key, profile, events FROM profiles._fold('profiles.source_16', 'user', by_query => true)
+    )
+    SELECT count(*) FROM ((TABLE pending EXCEPT ALL TABLE queried) UNION ALL (TABLE queried EXCEPT ALL TABLE pending)) d);
+END
+$$;
+SELECT rows, folds.rare_differences(rows) FROM unnest(ARRAY[1999, 2000, 4000, 60000]) AS rows;
+SET work_mem = '64kB';
+SET maintenance_work_mem = '1MB';
+SELECT folds.rare_differences(60000);
+SELECT count(*) > 3001 AS several_times FROM folds.pending WHERE source_id = 16;
+RESET work_mem;
+RESET maintenance_work_mem;
+
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
 DROP SCHEMA folds CASCADE;
 REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
