@@ -25,6 +25,7 @@ MODULE_big = profiles
 OBJS = \
 	src/attribute_words.o \
 	src/blocked.o \
+	src/btree_leaf.o \
 	src/capture.o \
 	src/direct_fold.o \
 	src/erased.o \

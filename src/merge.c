@@ -542,7 +542,7 @@ update_profiles(Merge *merge)
 
 	if (begin_update(&update, merge))
 	{
-		rows_of_keys(update.stored, keys, nkeys);
+		rows_of_ordered_keys(update.stored, keys, nkeys);
 		while (rows_next(update.stored))
 		{
 			int			key = update.stored->key;

@@ -6,6 +6,7 @@
 #define PROFILES_SEARCH_H
 
 #include "access/genam.h"
+#include "access/nbtree.h"
 #include "access/relscan.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
@@ -43,6 +44,9 @@ typedef struct IndexRows
 	int			asked;			/* of the keys, in full */
 	bool		inside;			/* of a key not in full */
 	int			key;			/* whose row this is */
+	bool		ordered;		/* the keys are in the order of the index, mostly */
+	Buffer		leaf;			/* where the entries of the key before are; invalid: not known */
+	BTScanInsert leaf_key;		/* NULL until needed */
 	int			ahead;			/* how many rows to look up at once */
 	int			n;				/* looked up */
 	int			next;			/* of these */
@@ -60,6 +64,7 @@ typedef enum RowsBy
 extern IndexRows *rows_open(Oid namespace, const char *kind, const char *suffix,
 							const char *column, RowsBy by);
 extern void rows_of_keys(IndexRows *rows, Datum *keys, int nkeys);
+extern void rows_of_ordered_keys(IndexRows *rows, Datum *keys, int nkeys);
 extern void rows_of_addresses(IndexRows *rows, Datum from, Datum to, int longer);
 extern void rows_newest(IndexRows *rows);
 extern void rows_newest_named(IndexRows *rows, const NameScreen *screen, int64 most);

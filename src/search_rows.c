@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
+#include "btree_leaf.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
@@ -118,8 +119,18 @@ rows_of_keys(IndexRows *rows, Datum *keys, int nkeys)
 	rows->keys = keys;
 	rows->nkeys = nkeys;
 	rows->asked = rows->n = rows->next = 0;
-	rows->inside = false;
+	rows->inside = rows->ordered = false;
 	rows->ahead = ROWS_AHEAD / 2;
+}
+
+/* The same, if many of the keys stand near the one before them in the index. */
+void
+rows_of_ordered_keys(IndexRows *rows, Datum *keys, int nkeys)
+{
+	rows_of_keys(rows, keys, nkeys);
+	rows->ordered = true;
+	if (rows->leaf_key == NULL && nkeys > 0)
+		rows->leaf_key = btree_leaf_key(rows->index, keys[0]);
 }
 
 static void
@@ -202,6 +213,34 @@ word_in_index(IndexRows *rows)
 	return (unsigned char) VARDATA_ANY(address)[VARSIZE_ANY_EXHDR(address) - 1] - 1;
 }
 
+static void
+leave_leaf(IndexRows *rows)
+{
+	if (BufferIsValid(rows->leaf))
+		ReleaseBuffer(rows->leaf);
+	rows->leaf = InvalidBuffer;
+}
+
+/* Looks a key up where the one before it was; false if that does not say. */
+static bool
+look_on_leaf(IndexRows *rows)
+{
+	int			n;
+
+	if (!BufferIsValid(rows->leaf))
+		return false;
+	n = btree_leaf_find(rows->scan, rows->leaf, rows->leaf_key, rows->keys[rows->asked], rows->tids + rows->n, ROWS_AHEAD - rows->n);
+	if (n < 0)
+	{
+		leave_leaf(rows);
+		return false;
+	}
+	while (n-- > 0)
+		rows->of[rows->n++] = rows->asked;
+	rows->asked++;
+	return true;
+}
+
 /* Looks some more rows up. */
 static void
 look_ahead(IndexRows *rows)
@@ -231,6 +270,8 @@ look_ahead(IndexRows *rows)
 
 			if (rows->asked == rows->nkeys || rows->n >= rows->ahead)
 				break;
+			if (look_on_leaf(rows))
+				continue;
 			ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 								   rows->index->rd_indcollation[0], F_TEXTEQ, rows->keys[rows->asked]);
 			index_rescan(rows->scan, &key, 1, NULL, 0);
@@ -244,9 +285,13 @@ look_ahead(IndexRows *rows)
 			rows->asked++;
 			continue;
 		}
+		if (rows->ordered && !BufferIsValid(rows->leaf))
+			rows->leaf = ReadBuffer(rows->index, btree_leaf_of(rows->scan));
 		rows->of[rows->n] = rows->asked;
 		rows->tids[rows->n++] = *tid;
 	}
+	/* vacuum may wait for it */
+	leave_leaf(rows);
 }
 
 /*
