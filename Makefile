@@ -51,6 +51,7 @@ OBJS = \
 	src/people_parser.o \
 	src/people_query.o \
 	src/pinned.o \
+	src/plain_update.o \
 	src/procedure.o \
 	src/profile_agg.o \
 	src/profile_build.o \

@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "blocked.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -23,15 +22,13 @@
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "executor/spi.h"
-#include "index_entries.h"
 #include "miscadmin.h"
 #include "packed.h"
-#include "parser/parse_relation.h"
+#include "plain_update.h"
 #include "profile.h"
 #include "rewrite/rewriteHandler.h"
 #include "search.h"
 #include "upkeep.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -128,16 +125,13 @@ typedef struct Merge
 /* What updates of storage need. */
 typedef struct Update
 {
-	EState	   *estate;
-	ResultRelInfo *relinfo;
+	PlainUpdate plain;
 	TransitionCaptureState *transition;
-	IndexRows  *stored;
-	IndexEntries *entries;		/* NULL: entries of indexes are left to the executor */
-	TupleTableSlot *new;
 	bool		by_accessors;	/* all generated columns are computed here */
 	ProfileAccessor *columns;	/* per column; for generated ones */
-	int			last_kept;		/* columns behind this one are generated */
 	bool		only_searched;	/* the only row trigger is search's, which is not called */
+	bool		any_changed;	/* of the generated texts of the row at hand */
+	bool		person_changed;	/* name or e-mail */
 	MemoryContext context;		/* of one profile */
 } Update;
 
@@ -169,38 +163,6 @@ run_over_rows(const char *sql, const char *name, Tuplestorestate *rows, TupleDes
 /* ---------- updating stored profiles ---------- */
 
 /*
- * Can profiles be updated without a query?  Not if there is more to it than
- * generated columns, constraints, indexes and triggers after the fact.
- */
-static bool
-is_plain(Relation storage)
-{
-	TriggerDesc *triggers = storage->trigdesc;
-
-	return storage->rd_rel->relkind == RELKIND_RELATION && !storage->rd_rel->relhassubclass &&
-		!storage->rd_rel->relispartition && !storage->rd_rel->relrowsecurity && storage->rd_rules == NULL &&
-		(triggers == NULL || !triggers->trig_update_before_row) &&
-		pg_class_aclcheck(RelationGetRelid(storage), GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-		pg_class_aclcheck(RelationGetRelid(storage), GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
-}
-
-/* The unique index by which profiles are looked up. */
-static Relation
-find_index(ResultRelInfo *relinfo, AttrNumber key)
-{
-	for (int i = 0; i < relinfo->ri_NumIndices; i++)
-	{
-		Relation	index = relinfo->ri_IndexRelationDescs[i];
-
-		if (index->rd_index->indisunique && index->rd_index->indisvalid && index->rd_index->indimmediate &&
-			index->rd_index->indnkeyatts == 1 && index->rd_index->indkey.values[0] == key &&
-			index->rd_rel->relam == BTREE_AM_OID && RelationGetIndexPredicate(index) == NIL)
-			return index;
-	}
-	return NULL;
-}
-
-/*
  * Finds out how generated columns follow from the profile.  If all are as we
  * made them, they are computed from the merged content, without an expression and
  * without decoding the profile again.
@@ -220,10 +182,7 @@ find_accessors(Update *update, Merge *merge)
 		FmgrInfo	function;
 
 		if (column->attgenerated != ATTRIBUTE_GENERATED_STORED || column->attisdropped)
-		{
-			update->last_kept = i + 1;
 			continue;
-		}
 		update->by_accessors = false;
 		call = (FuncExpr *) build_column_default(merge->storage, i + 1);
 		if (call == NULL || !IsA(call, FuncExpr) || call->args == NIL)
@@ -243,7 +202,7 @@ find_accessors(Update *update, Merge *merge)
 			value = DatumGetTextPP(name->constvalue);
 			if (!profile_name_is_valid(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)))
 				return;
-			update->columns[i].name = profile_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+			update->columns[i].name = profile_shared_name(profile_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)));
 		}
 		update->by_accessors = true;
 	}
@@ -276,97 +235,22 @@ only_search_triggers(Merge *merge)
 	return SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA;
 }
 
-static bool
-is_same_text(Datum a, Datum b)
-{
-	struct varlena *x = PG_DETOAST_DATUM_PACKED(a);
-	struct varlena *y = PG_DETOAST_DATUM_PACKED(b);
-
-	return VARSIZE_ANY_EXHDR(x) == VARSIZE_ANY_EXHDR(y) && memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) == 0;
-}
-
-/* Does for search what its trigger would do. */
-static void
-note_changes(Update *update, Merge *merge, TupleTableSlot *old)
-{
-	TupleTableSlot *new = update->new;
-	TupleDesc	tupdesc = new->tts_tupleDescriptor;
-	bool		any = false;
-	bool		person = false;
-
-	slot_getallattrs(old);
-	for (int i = 0; i < tupdesc->natts && !person; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
-
-		if (column->attgenerated != ATTRIBUTE_GENERATED_STORED || column->attisdropped || column->atttypid != TEXTOID ||
-			(old->tts_isnull[i] && new->tts_isnull[i]) ||
-			(!old->tts_isnull[i] && !new->tts_isnull[i] && is_same_text(old->tts_values[i], new->tts_values[i])))
-			continue;
-		any = true;
-		person = i + 1 == merge->name || i + 1 == merge->email;
-	}
-	if (any)
-		profiles_note_key(merge->kind_number, new->tts_values[merge->key - 1], !person);
-}
-
-/* Can stored profiles be looked up by their index? */
-static bool
-can_look_up(Merge *merge)
-{
-	IndexRows  *rows = rows_open(merge->schema, merge->kind, "profile", "key", ROWS_BY_KEY);
-
-	if (rows != NULL)
-		rows_close(rows);
-	return rows != NULL;
-}
-
 /* Prepares updates, as for a statement; false if they have to be left to one. */
 static bool
 begin_update(Update *update, Merge *merge)
 {
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	EState	   *estate;
-	ResultRelInfo *relinfo;
-	Relation	index;
+	PlainUpdate *plain = &update->plain;
 
-	if (!is_plain(merge->storage) || !can_look_up(merge))
+	if (!plain_update_open(plain, merge->storage, merge->kind, "profile", merge->key, merge->profile))
 		return false;
-	CheckCmdReplicaIdentity(merge->storage, CMD_UPDATE);
-
-	estate = update->estate = CreateExecutorState();
-	rte->rtekind = RTE_RELATION;
-	rte->relid = RelationGetRelid(merge->storage);
-	rte->relkind = merge->storage->rd_rel->relkind;
-	rte->rellockmode = RowExclusiveLock;
-	PROFILES_INIT_RANGE_TABLE(estate, rte, bms_make_singleton(merge->profile - FirstLowInvalidHeapAttributeNumber));
-	relinfo = update->relinfo = makeNode(ResultRelInfo);
-	InitResultRelInfo(relinfo, merge->storage, 1, NULL, 0);
-	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, relinfo);
-	ExecOpenIndices(relinfo, false);
-	index = find_index(relinfo, merge->key);
-	if (index == NULL)
-	{
-		ExecCloseIndices(relinfo);
-		FreeExecutorState(estate);
-		return false;
-	}
-
 	find_accessors(update, merge);
 
 	AfterTriggerBeginQuery();
 	update->transition = MakeTransitionCaptureState(merge->storage->trigdesc, RelationGetRelid(merge->storage), CMD_UPDATE);
-	ExecBSUpdateTriggers(estate, relinfo);
-	/* triggers may have waited for somebody, and written something */
-	CommandCounterIncrement();
-	estate->es_output_cid = GetCurrentCommandId(true);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	update->stored = rows_open(merge->schema, merge->kind, "profile", "key", ROWS_BY_KEY);
-	if (update->stored == NULL)
-		elog(ERROR, "profiles have no index by key");
-	update->entries = index_entries_begin(relinfo, index, merge->profile);
+	/* these may wait for somebody, and write something */
+	ExecBSUpdateTriggers(plain->estate, plain->relinfo);
+	plain_update_begin(plain);
 	update->only_searched = update->by_accessors && update->transition == NULL && only_search_triggers(merge);
-	update->new = MakeSingleTupleTableSlot(RelationGetDescr(merge->storage), &TTSOpsVirtual);
 	update->context = AllocSetContextCreate(CurrentMemoryContext, "merged profile", ALLOCSET_DEFAULT_SIZES);
 	return true;
 }
@@ -374,18 +258,13 @@ begin_update(Update *update, Merge *merge)
 static void
 end_update(Update *update)
 {
-	if (update->entries != NULL)
-		index_entries_end(update->entries);
-	rows_close(update->stored);
-	ExecDropSingleTupleTableSlot(update->new);
+	PlainUpdate *plain = &update->plain;
+
+	plain_update_end(plain);
 	MemoryContextDelete(update->context);
-	ExecASUpdateTriggers(update->estate, update->relinfo, update->transition);
-	AfterTriggerEndQuery(update->estate);
-	PopActiveSnapshot();
-	/* closes indexes, too */
-	ExecCloseResultRelations(update->estate);
-	ExecResetTupleTable(update->estate->es_tupleTable, false);
-	FreeExecutorState(update->estate);
+	ExecASUpdateTriggers(plain->estate, plain->relinfo, update->transition);
+	AfterTriggerEndQuery(plain->estate);
+	plain_update_close(plain);
 }
 
 /* The union of some profiles of one key. */
@@ -404,17 +283,61 @@ merge_rows(const PendingRow *rows, int n, ProfileContent *result)
 	}
 }
 
-/* Makes update->new of the stored row with another profile. */
+static bool
+is_text(Datum value, ProfileString string)
+{
+	struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
+
+	return VARSIZE_ANY_EXHDR(text) == string.len && memcmp(VARDATA_ANY(text), string.data, string.len) == 0;
+}
+
+/*
+ * Computes a generated column of update->plain.new.  A text that has not changed is that of the
+ * stored row, and whether one has is what the trigger of search asks.
+ */
+static void
+make_column(Update *update, Merge *merge, const ProfileContent *content, int i)
+{
+	TupleTableSlot *old = update->plain.stored->slot;
+	TupleTableSlot *new = update->plain.new;
+	ProfileAccessor *accessor = &update->columns[i];
+	ProfileString string;
+	Datum		before = old->tts_values[i];
+	bool		changed;
+
+	if (accessor->access == PROFILE_SEEN)
+	{
+		new->tts_values[i] = TimestampTzGetDatum(profile_accessor_time(accessor, content));
+		new->tts_isnull[i] = false;
+		return;
+	}
+	string = profile_accessor_string(accessor, content);
+	new->tts_isnull[i] = string.data == NULL;
+	if (string.data == NULL || old->tts_isnull[i])
+		changed = new->tts_isnull[i] != old->tts_isnull[i];
+	else
+		changed = !is_text(before, string);
+	if (string.data == NULL)
+		new->tts_values[i] = (Datum) 0;
+	else if (!changed && (!VARATT_IS_EXTENDED(DatumGetPointer(before)) || VARATT_IS_SHORT(DatumGetPointer(before))))
+		new->tts_values[i] = before;
+	else
+		new->tts_values[i] = PointerGetDatum(cstring_to_text_with_len(string.data, string.len));
+	update->any_changed |= changed;
+	update->person_changed |= changed && (i + 1 == merge->name || i + 1 == merge->email);
+}
+
+/* Makes update->plain.new of the stored row with another profile. */
 static void
 make_row(Update *update, Merge *merge, const ProfileContent *content, struct varlena *profile)
 {
-	TupleTableSlot *old = update->stored->slot;
-	TupleTableSlot *new = update->new;
+	TupleTableSlot *old = update->plain.stored->slot;
+	TupleTableSlot *new = update->plain.new;
 	TupleDesc	tupdesc = RelationGetDescr(merge->storage);
-	int			kept = update->by_accessors ? update->last_kept : tupdesc->natts;
 
-	slot_getsomeattrs(old, kept);
+	slot_getallattrs(old);
 	ExecClearTuple(new);
+	update->any_changed = update->person_changed = false;
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
@@ -422,7 +345,7 @@ make_row(Update *update, Merge *merge, const ProfileContent *content, struct var
 		if (column->attisdropped)
 			new->tts_isnull[i] = true;
 		else if (update->by_accessors && column->attgenerated == ATTRIBUTE_GENERATED_STORED)
-			new->tts_values[i] = profile_accessor_value(&update->columns[i], content, &new->tts_isnull[i]);
+			make_column(update, merge, content, i);
 		else
 		{
 			new->tts_values[i] = old->tts_values[i];
@@ -433,38 +356,25 @@ make_row(Update *update, Merge *merge, const ProfileContent *content, struct var
 	ExecStoreVirtualTuple(new);
 	new->tts_tableOid = RelationGetRelid(merge->storage);
 	if (!update->by_accessors)
-		ExecComputeStoredGenerated(update->relinfo, update->estate, new, CMD_UPDATE);
+		ExecComputeStoredGenerated(update->plain.relinfo, update->plain.estate, new, CMD_UPDATE);
 	if (tupdesc->constr != NULL)
-		ExecConstraints(update->relinfo, new, update->estate);
+		ExecConstraints(update->plain.relinfo, new, update->plain.estate);
 }
 
-/* Replaces the stored row by update->new; false if somebody else was faster. */
+/* Replaces the stored row; false if somebody else was faster. */
 static bool
 replace_row(Update *update, Merge *merge)
 {
-	TupleTableSlot *old = update->stored->slot;
-	TupleTableSlot *new = update->new;
-	TM_FailureData failure;
-	LockTupleMode lock_mode;
-	PROFILES_UPDATE_INDEXES update_indexes;
-	List	   *recheck = NIL;
-	TM_Result	result;
+	PlainUpdate *plain = &update->plain;
+	List	   *recheck;
 
-	result = table_tuple_update(merge->storage, &old->tts_tid, new, update->estate->es_output_cid,
-								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
-	if (result == TM_Updated || result == TM_Deleted)
+	if (!plain_update_row(plain, &recheck))
 		return false;
-	if (result != TM_Ok)
-		elog(ERROR, "could not update a profile: %d", result);
-	if (update->entries != NULL && PROFILES_ALL_INDEXES(update_indexes))
-		index_entries_add(update->entries, new, update->estate);
-	else if (PROFILES_ANY_INDEXES(update_indexes))
-		recheck = PROFILES_INSERT_INDEX_TUPLES(update->relinfo, new, update->estate, update_indexes);
-	if (update->only_searched)
-		note_changes(update, merge, old);
-	else
-		ExecARUpdateTriggers(update->estate, update->relinfo, NULL, NULL, &old->tts_tid, NULL, new, recheck,
+	if (!update->only_searched)
+		ExecARUpdateTriggers(plain->estate, plain->relinfo, NULL, NULL, &plain->stored->slot->tts_tid, NULL, plain->new, recheck,
 							 update->transition, false);
+	else if (update->any_changed)
+		profiles_note_key(merge->kind_number, plain->new->tts_values[merge->key - 1], !update->person_changed);
 	return true;
 }
 
@@ -475,7 +385,7 @@ update_profile(Update *update, Merge *merge, const PendingRow *rows, int n)
 	MemoryContext old_context = MemoryContextSwitchTo(update->context);
 	bool		found = true;
 	bool		isnull;
-	Datum		datum = slot_getattr(update->stored->slot, merge->profile, &isnull);
+	Datum		datum = slot_getattr(update->plain.stored->slot, merge->profile, &isnull);
 	struct varlena *stored = PG_DETOAST_DATUM_PACKED(datum);
 	struct varlena *merged;
 	ProfileContent a;
@@ -492,7 +402,7 @@ update_profile(Update *update, Merge *merge, const PendingRow *rows, int n)
 		make_row(update, merge, &both, merged);
 		found = replace_row(update, merge);
 	}
-	ResetPerTupleExprContext(update->estate);
+	ResetPerTupleExprContext(update->plain.estate);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(update->context);
 	return found;
@@ -521,6 +431,20 @@ put_new_row(Merge *merge, const PendingRow *rows, int n)
 	MemoryContextDelete(context);
 }
 
+#define PREFETCHED_ROWS		4	/* ahead */
+#define PREFETCHED_LINES	5	/* of the cache, of each */
+
+/* Asks for the pending profile that is merged some rows later, as far as one event's mostly is. */
+static void
+prefetch_row(Merge *merge, int i)
+{
+	if (i < merge->nrows)
+	{
+		for (int line = 0; line < PREFETCHED_LINES; line++)
+			PROFILES_PREFETCH((char *) merge->rows[i].profile + line * 64);
+	}
+}
+
 /* Merges rows into the profiles that are there, and leaves the others. */
 static void
 update_profiles(Merge *merge)
@@ -542,15 +466,16 @@ update_profiles(Merge *merge)
 
 	if (begin_update(&update, merge))
 	{
-		rows_of_ordered_keys(update.stored, keys, nkeys);
-		while (rows_next(update.stored))
+		rows_of_ordered_keys(update.plain.stored, keys, nkeys);
+		while (rows_next(update.plain.stored))
 		{
-			int			key = update.stored->key;
+			int			key = update.plain.stored->key;
 
 			CHECK_FOR_INTERRUPTS();
 			for (; next < key; next++)
 				put_new_row(merge, merge->rows + from[next], from[next + 1] - from[next]);
 			next++;
+			prefetch_row(merge, from[key] + PREFETCHED_ROWS);
 			if (!update_profile(&update, merge, merge->rows + from[key], from[key + 1] - from[key]))
 				put_new_row(merge, merge->rows + from[key], from[key + 1] - from[key]);
 		}
@@ -836,7 +761,8 @@ profiles_merge_rows(PG_FUNCTION_ARGS)
 	SPI_connect();
 	blocked_read(&merge.blocked, merge.kind, 0);
 	merge.outer = CurrentMemoryContext;
-	merge.context = AllocSetContextCreate(CurrentMemoryContext, "pending rows", ALLOCSET_DEFAULT_SIZES);
+	/* without room beside each: what is not touched need not be got */
+	merge.context = GenerationContextCreate(CurrentMemoryContext, "pending rows", ALLOCSET_DEFAULT_SIZES);
 	merge.taken_desc = make_desc(lengthof(taken_names), taken_names, taken_types);
 	merge.new_desc = make_desc(lengthof(new_names), new_names,
 							   (Oid[]) {TEXTOID, SPI_gettypeid(RelationGetDescr(merge.storage), merge.profile)});

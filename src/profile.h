@@ -194,7 +194,8 @@ typedef struct ProfileAccessor
 
 extern const ProfileContent *profile_view(Datum value);
 extern bool profile_find_accessor(PGFunction function, ProfileAccessor *accessor);
-extern Datum profile_accessor_value(ProfileAccessor *accessor, const ProfileContent *content, bool *isnull);
+extern TimestampTz profile_accessor_time(const ProfileAccessor *accessor, const ProfileContent *content);
+extern ProfileString profile_accessor_string(ProfileAccessor *accessor, const ProfileContent *content);
 
 /* pinned.c */
 extern int	profiles_pin_settings(void);

@@ -208,6 +208,43 @@ profile_evidence_cmp(ProfileEnd end, int nmembers,
 	return c < 0 ? -sign : c > 0 ? sign : 0;
 }
 
+/* Do two groups have the same members? */
+static bool
+have_same_members(const ProfileGroup *a, const ProfileGroup *b)
+{
+	if (a->nmembers != b->nmembers)
+		return false;
+	for (int i = 0; i < a->nmembers; i++)
+	{
+		/* well-known names are mostly the same bytes */
+		if (a->names[i].data != b->names[i].data && !profile_string_eq(a->names[i], b->names[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Merges one group that both sides know with the same members, of which none is lost;
+ * false if it is not so.
+ */
+static bool
+merge_alike(const ProfileGroup *a, const ProfileGroup *b, ProfileGroup *result)
+{
+	if (!have_same_members(a, b))
+		return false;
+	*result = *a;
+	if (profile_evidence_cmp(PROFILE_FIRST, a->nmembers, &a->first, &b->first) > 0)
+		result->first = b->first;
+	if (profile_evidence_cmp(PROFILE_LAST, a->nmembers, &a->last, &b->last) > 0)
+		result->last = b->last;
+	for (int i = 0; i < a->nmembers; i++)
+	{
+		if (result->first.values[i].data == NULL && result->last.values[i].data == NULL)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Merges one group that both sides know.
  *
@@ -218,13 +255,17 @@ static void
 merge_group(const ProfileGroup *a, const ProfileGroup *b, ProfileGroup *result)
 {
 	int			nmax = a->nmembers + b->nmembers;
-	ProfileString *names = palloc(nmax * sizeof(ProfileString));
-	ProfileString *values = palloc0(4 * nmax * sizeof(ProfileString));
+	ProfileString *names;
+	ProfileString *values;
 	ProfileEvidence side[2][2];
 	const ProfileGroup *groups[2] = {a, b};
 	int			pos[2] = {0, 0};
 	int			n = 0;
 
+	if (merge_alike(a, b, result))
+		return;
+	names = palloc(nmax * sizeof(ProfileString));
+	values = palloc0(4 * nmax * sizeof(ProfileString));
 	for (int s = 0; s < 2; s++)
 	{
 		side[s][PROFILE_FIRST] = groups[s]->first;
@@ -309,6 +350,8 @@ profile_merge(const ProfileContent *a, const ProfileContent *b,
 			c = 1;
 		else if (j == b->ngroups)
 			c = -1;
+		else if (a->groups[i].names[0].data == b->groups[j].names[0].data)
+			c = 0;
 		else
 			c = profile_group_cmp(a->groups[i].names[0], b->groups[j].names[0]);
 
@@ -734,8 +777,8 @@ bytes_left(const Reader *r)
 	return r->end - r->p;
 }
 
-static inline uint64
-get_varint(Reader *r)
+static uint64
+get_long_varint(Reader *r)
 {
 	uint64		value = 0;
 
@@ -757,6 +800,13 @@ get_varint(Reader *r)
 	return 0;
 }
 
+static inline uint64
+get_varint(Reader *r)
+{
+	/* most have one byte */
+	return r->p < r->end && *r->p < 0x80 ? *r->p++ : get_long_varint(r);
+}
+
 /* A count of things that take at least "least" bytes each. */
 static inline uint32
 get_count(Reader *r, Size least)
@@ -771,7 +821,7 @@ get_count(Reader *r, Size least)
 	return (uint32) n;
 }
 
-static ProfileString
+static inline ProfileString
 get_reference(Reader *r, const ProfileString *strings, uint32 nstrings)
 {
 	uint64		ref = get_varint(r);
@@ -784,7 +834,7 @@ get_reference(Reader *r, const ProfileString *strings, uint32 nstrings)
 	return ref == 0 ? profile_string(NULL, 0) : strings[ref - 1];
 }
 
-static void
+static inline void
 get_evidence(Reader *r, ProfileEvidence *e, int nmembers,
 			 const ProfileString *strings, uint32 nstrings)
 {
@@ -910,6 +960,7 @@ profile_decode(const struct varlena *value, ProfileContent *content)
 	const char *problem;
 	uint32		nstrings;
 	ProfileString *strings;
+	ProfileString *strings_left;	/* of the groups, not taken yet */
 	char	   *uuids;
 	int			nattributes = 0;
 
@@ -943,6 +994,8 @@ profile_decode(const struct varlena *value, ProfileContent *content)
 
 	content->ngroups = get_count(&r, 8);
 	content->groups = palloc(content->ngroups * sizeof(ProfileGroup) + 1);
+	/* an attribute takes three bytes at least, and three strings here */
+	strings_left = palloc(Min(bytes_left(&r) / 3, PROFILE_MAX_ATTRIBUTES) * 3 * sizeof(ProfileString) + 1);
 	for (int g = 0; g < content->ngroups; g++)
 	{
 		ProfileGroup *group = &content->groups[g];
@@ -953,9 +1006,10 @@ profile_decode(const struct varlena *value, ProfileContent *content)
 			return "a group has no members";
 		if (nattributes > PROFILE_MAX_ATTRIBUTES)
 			return "too many attributes";
-		group->names = palloc(3 * group->nmembers * sizeof(ProfileString));
+		group->names = strings_left;
 		group->first.values = group->names + group->nmembers;
 		group->last.values = group->first.values + group->nmembers;
+		strings_left = group->last.values + group->nmembers;
 		for (int m = 0; m < group->nmembers; m++)
 		{
 			Size		len;

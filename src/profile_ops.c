@@ -198,7 +198,8 @@ of_end_session(const ProfileContent *content, ProfileEnd end,
 {
 	if (e->session.data == NULL)
 		return true;
-	for (int g = 0; g < content->ngroups; g++)
+	/* groups are in the order of their names, so this one is among the last */
+	for (int g = content->ngroups - 1; g >= 0; g--)
 	{
 		const ProfileGroup *group = &content->groups[g];
 
@@ -338,20 +339,25 @@ profile_find_accessor(PGFunction function, ProfileAccessor *accessor)
 	return false;
 }
 
-/* What an accessor returns for a content; a text is palloc'd. */
-Datum
-profile_accessor_value(ProfileAccessor *accessor, const ProfileContent *content, bool *isnull)
+/* What an accessor of a time returns for a content. */
+TimestampTz
+profile_accessor_time(const ProfileAccessor *accessor, const ProfileContent *content)
+{
+	Assert(accessor->access == PROFILE_SEEN);
+	return accessor->end == PROFILE_FIRST ? content->first_seen : content->last_seen;
+}
+
+/* What one of an attribute does; data is NULL where it is not known. */
+ProfileString
+profile_accessor_string(ProfileAccessor *accessor, const ProfileContent *content)
 {
 	Member		member;
-	ProfileString value;
+	ProfileString name = {NULL, 0};
 
-	*isnull = false;
-	if (accessor->access == PROFILE_SEEN)
-		return TimestampTzGetDatum(accessor->end == PROFILE_FIRST ? content->first_seen : content->last_seen);
-
-	/* mostly at the same place as in the content before */
-	if (accessor->group < content->ngroups && accessor->member < content->groups[accessor->group].nmembers &&
-		profile_string_eq(content->groups[accessor->group].names[accessor->member], accessor->name))
+	/* mostly at the same place as in the content before, and mostly the name is those very bytes */
+	if (accessor->group < content->ngroups && accessor->member < content->groups[accessor->group].nmembers)
+		name = content->groups[accessor->group].names[accessor->member];
+	if (name.data != NULL && (name.data == accessor->name.data || profile_string_eq(name, accessor->name)))
 	{
 		member.group = &content->groups[accessor->group];
 		member.index = accessor->member;
@@ -365,9 +371,7 @@ profile_accessor_value(ProfileAccessor *accessor, const ProfileContent *content,
 			accessor->member = member.index;
 		}
 	}
-	value = value_of(content, member, accessor->end, accessor->access == PROFILE_ATTRIBUTE);
-	*isnull = value.data == NULL;
-	return *isnull ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(value.data, value.len));
+	return value_of(content, member, accessor->end, accessor->access == PROFILE_ATTRIBUTE);
 }
 
 /* ---------- evidence as rows ---------- */
