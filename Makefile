@@ -75,6 +75,7 @@ OBJS = \
 	src/search_tiers.o \
 	src/search_typos.o \
 	src/search_upkeep.o \
+	src/search_write.o \
 	src/source_parts.o \
 	src/subjects.o \
 	src/text_length.o \
@@ -85,12 +86,13 @@ OBJS = \
 	src/value_text.o \
 	src/word_cuts.o \
 	src/words_build.o \
+	src/words_gather.o \
 	src/words_gin.o
 
 PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/profiles--$(EXTVERSION).sql
 
-REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep long_values large_values erased merge packed partitions broken_sources counts rights rights_tables tokenizer drill_down facet relevance relevance_crowd relevance_desk search search_rebuild words_index words_build word_counts word_cuts cleanup
+REGRESS = setup type aggregates first_last values property sources relations filters attributes attribute_rights segments fold capture upkeep long_values large_values erased merge packed partitions broken_sources counts rights rights_tables tokenizer drill_down facet relevance relevance_crowd relevance_desk search search_rebuild search_refresh words_index words_build word_counts word_cuts cleanup
 ISOLATION = attributes attribute_locks columns deferred forget immediate keep kinds levels merge partition_locks partition_names partitions prepared readers rewrite search sources sources_busy temporary upkeep
 REGRESS_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale
 

@@ -6,7 +6,8 @@
  * entries of rows that a merge has replaced are gathered, and put into each btree in
  * its own order: one finds its page where the one before it was, and new times all
  * go to the end.  The index of the key needs no order, since rows come in it, and each
- * has been looked up there just now.  Nobody sees the rows before their entries: those
+ * has been looked up there just now.  Words that search finds are gathered once more, from rows in
+ * their order in the table, as each word's have to be in the index (words_gather.c).  Nobody sees the rows before their entries: those
  * who look get what is committed, and triggers run after the last is there.
  */
 #include "postgres.h"
@@ -23,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/sortsupport.h"
+#include "words_gather.h"
 
 /* An entry; its values, and whether they are NULL, lie behind it. */
 typedef struct Entry
@@ -38,8 +40,10 @@ typedef struct EntriesOfIndex
 	ExprState  *predicate;		/* NULL: all rows */
 	IndexUniqueCheck check;
 	bool		unchanged;		/* are its columns the same as before? */
-	int			nkeys;
-	SortSupport sort;			/* per column of the key; NULL: entries are not gathered */
+	int			nkeys;			/* by which entries are sorted, before their rows */
+	GatheredWords *words;		/* of a GIN index; NULL: it is none of that kind */
+	bool		gathered;		/* or put in at once? */
+	SortSupport sort;			/* per column of the key */
 	Entry	  **entries;
 	int			n;
 	int			size;
@@ -76,14 +80,10 @@ is_unchanged(Relation table, IndexInfo *info, AttrNumber changed)
 }
 
 static SortSupport
-sort_as(Relation index)
+sort_as(Relation index, int nkeys)
 {
-	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	SortSupport sort;
+	SortSupport sort = palloc0(nkeys * sizeof(SortSupportData));
 
-	if (index->rd_rel->relam != BTREE_AM_OID)
-		return NULL;
-	sort = palloc0(nkeys * sizeof(SortSupportData));
 	for (int i = 0; i < nkeys; i++)
 	{
 		sort[i].ssup_cxt = CurrentMemoryContext;
@@ -93,6 +93,13 @@ sort_as(Relation index)
 		PROFILES_SORT_AS_INDEX(index, (index->rd_indoption[i] & INDOPTION_DESC) != 0, &sort[i]);
 	}
 	return sort;
+}
+
+/* That are gathered of each of an index's words, and of all others together. */
+static Size
+most_bytes(void)
+{
+	return maintenance_work_mem * (Size) 1024 / 4;
 }
 
 /*
@@ -105,8 +112,14 @@ sort_as(Relation index)
 IndexEntries *
 index_entries_begin(ResultRelInfo *relinfo, Relation kept, AttrNumber changed)
 {
-	IndexEntries *entries = palloc0(sizeof(IndexEntries));
+	IndexEntries *entries;
 
+	for (int i = 0; i < relinfo->ri_NumIndices; i++)
+	{
+		if (relinfo->ri_IndexRelationInfo[i]->ii_ExclusionOps != NULL || !relinfo->ri_IndexRelationDescs[i]->rd_index->indimmediate)
+			return NULL;
+	}
+	entries = palloc0(sizeof(IndexEntries));
 	entries->table = relinfo->ri_RelationDesc;
 	entries->indexes = palloc0(relinfo->ri_NumIndices * sizeof(EntriesOfIndex));
 	for (int i = 0; i < relinfo->ri_NumIndices; i++)
@@ -115,17 +128,20 @@ index_entries_begin(ResultRelInfo *relinfo, Relation kept, AttrNumber changed)
 		IndexInfo  *info = relinfo->ri_IndexRelationInfo[i];
 		EntriesOfIndex *of = &entries->indexes[entries->nindexes];
 
-		if (info->ii_ExclusionOps != NULL || !index->rd_index->indimmediate)
-			return NULL;
 		if (!info->ii_ReadyForInserts)
 			continue;
 		of->index = index;
 		of->info = info;
 		of->check = index->rd_index->indisunique && index != kept ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 		of->unchanged = is_unchanged(entries->table, info, changed);
-		of->nkeys = info->ii_NumIndexKeyAttrs;
-		if (index != kept)
-			of->sort = sort_as(index);
+		if (words_gather_can(index))
+			of->words = words_gather_begin(index, NULL, most_bytes());
+		else if (index != kept && index->rd_rel->relam == BTREE_AM_OID)
+		{
+			of->nkeys = info->ii_NumIndexKeyAttrs;
+			of->sort = sort_as(index, of->nkeys);
+		}
+		of->gathered = of->words != NULL || of->sort != NULL;
 		entries->nindexes++;
 	}
 	entries->context = AllocSetContextCreate(CurrentMemoryContext, "index entries", ALLOCSET_DEFAULT_SIZES);
@@ -135,7 +151,10 @@ index_entries_begin(ResultRelInfo *relinfo, Relation kept, AttrNumber changed)
 static void
 insert_entry(IndexEntries *entries, EntriesOfIndex *of, ItemPointer row, Datum *values, bool *nulls)
 {
-	(void) index_insert(of->index, values, nulls, row, entries->table, of->check, of->unchanged, of->info);
+	if (of->words != NULL)
+		words_gather_row(of->words, row, values[0], nulls[0]);
+	else
+		(void) index_insert(of->index, values, nulls, row, entries->table, of->check, of->unchanged, of->info);
 }
 
 static int
@@ -233,12 +252,12 @@ index_entries_add(IndexEntries *entries, TupleTableSlot *row, EState *estate)
 				continue;
 		}
 		FormIndexDatum(of->info, row, estate, values, nulls);
-		if (of->sort == NULL)
-			insert_entry(entries, of, &row->tts_tid, values, nulls);
-		else
+		if (of->gathered)
 			gather_entry(entries, of, &row->tts_tid, values, nulls);
+		else
+			insert_entry(entries, of, &row->tts_tid, values, nulls);
 	}
-	if (MemoryContextMemAllocated(entries->context, false) >= maintenance_work_mem * (Size) 1024 / 4)
+	if (MemoryContextMemAllocated(entries->context, false) >= most_bytes())
 		insert_entries(entries);
 }
 
@@ -248,4 +267,9 @@ index_entries_end(IndexEntries *entries)
 {
 	insert_entries(entries);
 	MemoryContextDelete(entries->context);
+	for (int i = 0; i < entries->nindexes; i++)
+	{
+		if (entries->indexes[i].words != NULL)
+			words_gather_end(entries->indexes[i].words);
+	}
 }

@@ -392,14 +392,18 @@ add_field(VectorBuilder *b, const char *value, int len, bool name, bool attribut
 		pfree(utf8);
 }
 
-static int
-compare_entries(const void *x, const void *y, void *arg)
+static inline int
+compare_entries(const VectorEntry *a, const VectorEntry *b, const char *bytes)
 {
-	const VectorEntry *a = x;
-	const VectorEntry *b = y;
-	const char *bytes = arg;
-	int			c = memcmp(bytes + a->start, bytes + b->start, Min(a->len, b->len));
+	const unsigned char *x = (const unsigned char *) bytes + a->start;
+	const unsigned char *y = (const unsigned char *) bytes + b->start;
+	int			least = Min(a->len, b->len);
+	int			c;
 
+	/* many differ in their first letters, for which a call is too much */
+	if (least > 0 && *x != *y)
+		return *x - *y;
+	c = memcmp(x, y, least);
 	if (c != 0)
 		return c;
 	if (a->len != b->len)
@@ -408,6 +412,14 @@ compare_entries(const void *x, const void *y, void *arg)
 		return a->position - b->position;
 	return b->weight - a->weight;
 }
+
+#define ST_SORT sort_entries
+#define ST_ELEMENT_TYPE VectorEntry
+#define ST_COMPARE(a, b, bytes) compare_entries(a, b, bytes)
+#define ST_COMPARE_ARG_TYPE const char
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* The tsvector of what was added, with or without positions. */
 static TSVector
@@ -421,7 +433,7 @@ finish_vector(VectorBuilder *b, bool positions)
 
 	if (b->tokens != NULL)
 		tokens_free(b->tokens);
-	qsort_arg(b->entries, b->nentries, sizeof(VectorEntry), compare_entries, b->bytes);
+	sort_entries(b->entries, b->nentries, b->bytes);
 	/* how many lexemes, and how many bytes they take */
 	for (int i = 0; i < b->nentries;)
 	{

@@ -114,6 +114,7 @@ typedef struct VectorBuilder VectorBuilder;
 /* people.c */
 extern char *people_to_utf8(const char *text, int *len);
 extern char *people_from_utf8(const char *text, int *len);
+extern PGDLLEXPORT Datum people_compare_words(PG_FUNCTION_ARGS);
 extern TSVector people_vector(text *name, text *email, bool marked);
 extern TSVector people_values_vector(const Datum *values, const bool *nulls, int n);
 extern VectorBuilder *people_words_builder(void);

@@ -426,8 +426,13 @@ END
 $$;
 COMMENT ON FUNCTION profiles._search_update(text, text[], boolean) IS 'Internal: brings search up to date with users or accounts, for some keys or (NULL) for all that differ. any_gone: keys may be among them that have no profile any more.';
 
+CREATE FUNCTION profiles._write_attributes(kind text, keys text[], query text) RETURNS text[]
+    AS 'MODULE_PATHNAME', 'profiles_write_attributes' LANGUAGE C STRICT;
+COMMENT ON FUNCTION profiles._write_attributes(text, text[], text) IS 'Internal: writes what is searched of some users or accounts beside name and e-mail, as a query of the keys says it, where it differs, and gathers entries of indexes meanwhile. Returns keys that have to be left to a statement, or NULL.';
+
 -- The same for people who are called as before. Who keeps all others who write the
--- profiles away, and has written those of the keys, need not lock what is searched.
+-- profiles away, and has written those of the keys, need not lock what is searched, and puts
+-- indexes in order afterwards. A writer of events leaves words where they wait for that.
 CREATE FUNCTION profiles._search_attributes(kind text, keys text[], alone boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -437,16 +442,21 @@ CREATE FUNCTION profiles._search_attributes(kind text, keys text[], alone boolea
     SET enable_mergejoin = off
     SET enable_seqscan = off
 AS $$
+DECLARE
+    attributes text := format('SELECT p.%1$I AS key, %2$s AS attributes FROM profiles.%3$I p WHERE p.%1$I = ANY ($1)',
+                              kind || '_id', profiles._attributes_expression(kind), profiles._relation(kind));
+    left_over text[] := keys;
 BEGIN
-    IF NOT alone THEN
+    IF alone THEN
+        left_over := profiles._write_attributes(kind, keys, attributes);
+    ELSE
         PERFORM profiles._lock_searched(kind, keys);
     END IF;
-    EXECUTE format($query$
-        UPDATE profiles.%1$I s SET attributes = n.attributes
-        FROM (SELECT p.%2$I AS key, %3$s AS attributes FROM profiles.%4$I p WHERE p.%2$I = ANY ($1) OFFSET 0) n
-        WHERE s.key = n.key AND s.attributes <> n.attributes $query$,
-        kind || '_search', kind || '_id', profiles._attributes_expression(kind), profiles._relation(kind))
-    USING keys;
+    IF left_over IS NOT NULL THEN
+        EXECUTE format('UPDATE profiles.%I s SET attributes = n.attributes FROM (%s OFFSET 0) n WHERE s.key = n.key AND s.attributes <> n.attributes',
+                       kind || '_search', attributes)
+        USING left_over;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION profiles._search_attributes(text, text[], boolean) IS 'Internal: brings what is searched of some users or accounts up to date with their attributes. alone: nobody else does for these keys.';
