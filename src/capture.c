@@ -17,12 +17,15 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pending.h"
@@ -31,8 +34,10 @@
 #include "storage/bufmgr.h"
 #include "storage/freespace.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "upkeep.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -513,13 +518,34 @@ merge_if_many(Capture *capture)
 
 /* ---------- the trigger ---------- */
 
+/*
+ * May new events be merged at once?  A statement does that in the order of keys, so that no
+ * two wait for each other.  If it writes to several tables, only the first of them does.
+ */
+static bool
+may_merge_at_once(Capture *capture)
+{
+	static LocalTransactionId transaction = InvalidLocalTransactionId;
+	static CommandId command;
+	static Oid	table;
+	CommandId	now = GetActiveSnapshot()->curcid;
+	Oid			relation = RelationGetRelid(capture->trigger->tg_relation);
+
+	if (IsolationUsesXactSnapshot() || (transaction == PROFILES_MY_LXID && command == now && table != relation))
+		return false;
+	transaction = PROFILES_MY_LXID;
+	command = now;
+	table = relation;
+	return true;
+}
+
 /* New events: merged at once, or pending. */
 static void
 capture_insert(Capture *capture, bool immediate)
 {
 	if (tuplestore_tuple_count(capture->new_rows) == 0)
 		return;
-	if (immediate && !IsolationUsesXactSnapshot() &&
+	if (immediate && may_merge_at_once(capture) &&
 		profiles_lock(capture->cached->extension, capture->kind, PROFILES_DIRECT_LOCK,
 					  ShareLock, false, false))
 	{
@@ -634,12 +660,33 @@ capture_kind(Capture *capture, bool immediate)
 	profiles_unpin_settings(settings);
 }
 
-/* Is a relation the source's, or one of its partitions or children? */
+/*
+ * Is a relation the source's, or one of its partitions or children?  One that is being
+ * detached is none: who reads the source does not see it any more.
+ */
 static bool
 is_part_of(Oid relation, SourceDefinition *source)
 {
-	return relation == source->relation ||
-		typeInheritsFrom(get_rel_type_id(relation), get_rel_type_id(source->relation));
+	Relation	inherits;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	if (relation == source->relation)
+		return true;
+	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_inherits form = (Form_pg_inherits) GETSTRUCT(tuple);
+
+		found = !form->inhdetachpending && is_part_of(form->inhparent, source);
+	}
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return found;
 }
 
 /*

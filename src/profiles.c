@@ -26,7 +26,7 @@ _PG_init(void)
 							"Later events are held, and folded once they are due.",
 							&profiles_future_tolerance,
 							SECS_PER_DAY, 0, INT_MAX,
-							PGC_USERSET, GUC_UNIT_S,
+							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("profiles.pending_limit",
 							"About how many pending rows a kind may have before a writer merges them.",

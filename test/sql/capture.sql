@@ -343,6 +343,23 @@ BEGIN;
 INSERT INTO cap.events (id, ts, uid, plan) VALUES (75, '2023-10-04Z', 'im3', 'rolled back');
 ROLLBACK;
 SELECT * FROM cap.wrong;
+-- a statement that writes to two tables merges what the first one's trigger brings: in the order of keys, as any other
+CREATE TABLE cap.beside (LIKE cap.events);
+SELECT profiles.add_source('cap.beside', mapping => '{"user_id": "uid", "account_id": null, "seen_at": "ts", "plan": "plan"}', capture => 'immediate');
+WITH first AS (INSERT INTO cap.events (id, ts, uid, plan) VALUES (76, '2023-10-05Z', 'im4', 'first'))
+INSERT INTO cap.beside (id, ts, uid, plan) VALUES (77, '2023-10-05Z', 'im5', 'second');
+SELECT (SELECT count(*) FROM profiles.user_profile WHERE key IN ('im4', 'im5')) AS merged, (SELECT count(*) FROM profiles.user_pending WHERE key IN ('im4', 'im5')) AS pending;
+BEGIN;
+INSERT INTO cap.events (id, ts, uid, plan) VALUES (78, '2023-10-06Z', 'im6', 'first');
+INSERT INTO cap.beside (id, ts, uid, plan) VALUES (79, '2023-10-06Z', 'im7', 'second');
+SELECT (SELECT count(*) FROM profiles.user_profile WHERE key IN ('im6', 'im7')) AS merged, (SELECT count(*) FROM profiles.user_pending WHERE key IN ('im6', 'im7')) AS pending;
+COMMIT;
+CALL profiles.refresh();
+SELECT count(*) FROM profiles.verify();
+SELECT profiles.drop_source('cap.beside');
+DROP TABLE cap.beside;
+DELETE FROM cap.events WHERE id IN (76, 78);
+CALL profiles.refresh();
 
 -- none: only a refresh from a time on, or a rebuild, sees events
 SELECT profiles.alter_source('cap.events', capture => 'none');

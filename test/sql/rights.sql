@@ -309,7 +309,7 @@ BEGIN
     END LOOP;
     -- what may be set lasts no longer than the fold
     PERFORM set_config('search_path', 'lab', false), set_config('TimeZone', 'Asia/Tokyo', false),
-            set_config('profiles.future_tolerance', '0', false);
+            set_config('profiles.pending_limit', '0', false);
 END
 $$;
 CREATE FUNCTION lab.value(given text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
@@ -326,7 +326,7 @@ SET client_min_messages = warning;
 CALL profiles.rebuild();
 SELECT count(*) FROM profiles.verify();
 SHOW search_path;
-SHOW profiles.future_tolerance;
+SHOW profiles.pending_limit;
 SELECT current_user, session_user;
 \c - :admin
 SET client_min_messages = warning;
@@ -336,7 +336,7 @@ SELECT count(*) FROM profiles.verify();
 BEGIN;
 SELECT count(*) FROM profiles.verify();
 SELECT current_user = :'admin' AS same_user, current_setting('TimeZone') <> 'Asia/Tokyo' AS same_zone,
-       current_setting('profiles.future_tolerance') AS future_tolerance;
+       current_setting('profiles.pending_limit') AS pending_limit;
 COMMIT;
 SELECT current, CASE session WHEN :'admin' THEN 'superuser' ELSE session END AS session,
        count(*) AS attempts, count(*) FILTER (WHERE gained) AS gained
