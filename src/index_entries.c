@@ -157,12 +157,11 @@ insert_entry(IndexEntries *entries, EntriesOfIndex *of, ItemPointer row, Datum *
 		(void) index_insert(of->index, values, nulls, row, entries->table, of->check, of->unchanged, of->info);
 }
 
-static int
-compare_entries(const void *x, const void *y, void *arg)
+typedef Entry *EntryPointer;
+
+static inline int
+compare_entries(Entry *a, Entry *b, EntriesOfIndex *of)
 {
-	Entry	   *a = *(Entry *const *) x;
-	Entry	   *b = *(Entry *const *) y;
-	EntriesOfIndex *of = arg;
 	bool	   *a_nulls = nulls_of(a, of);
 	bool	   *b_nulls = nulls_of(b, of);
 
@@ -177,6 +176,14 @@ compare_entries(const void *x, const void *y, void *arg)
 	return ItemPointerCompare(&a->row, &b->row);
 }
 
+#define ST_SORT sort_entries
+#define ST_ELEMENT_TYPE EntryPointer
+#define ST_COMPARE(a, b, of) compare_entries(*(a), *(b), of)
+#define ST_COMPARE_ARG_TYPE EntriesOfIndex
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
 /* Inserts what was gathered. */
 static void
 insert_entries(IndexEntries *entries)
@@ -188,7 +195,7 @@ insert_entries(IndexEntries *entries)
 	{
 		EntriesOfIndex *of = &entries->indexes[i];
 
-		qsort_arg(of->entries, of->n, sizeof(Entry *), compare_entries, of);
+		sort_entries(of->entries, of->n, of);
 		for (int j = 0; j < of->n; j++)
 		{
 			CHECK_FOR_INTERRUPTS();

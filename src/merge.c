@@ -135,11 +135,12 @@ typedef struct Update
 	MemoryContext context;		/* of one profile */
 } Update;
 
-static int
-compare_rows(const void *a, const void *b)
-{
-	return profile_string_cmp(((const PendingRow *) a)->key, ((const PendingRow *) b)->key);
-}
+#define ST_SORT sort_rows
+#define ST_ELEMENT_TYPE PendingRow
+#define ST_COMPARE(a, b) profile_string_cmp((a)->key, (b)->key)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* ---------- statements over rows ---------- */
 
@@ -493,7 +494,7 @@ merge_taken(Merge *merge)
 {
 	if (merge->nrows == 0)
 		return;
-	qsort(merge->rows, merge->nrows, sizeof(PendingRow), compare_rows);
+	sort_rows(merge->rows, merge->nrows);
 	/* what was written before is to be seen */
 	CommandCounterIncrement();
 	update_profiles(merge);

@@ -668,14 +668,23 @@ Datum
 people_name_signature(PG_FUNCTION_ARGS)
 {
 	text	   *name = PG_GETARG_TEXT_PP(0);
-	VectorBuilder b = {0};
+	VectorBuilder *b = fcinfo->flinfo->fn_extra;
 	uint64		bits = 0;
 
-	add_field(&b, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true, false);
-	for (int i = 0; i < b.nentries; i++)
+	/* every profile that is written asks, so its memory is kept */
+	if (b == NULL)
 	{
-		if (b.entries[i].weight == WEIGHT_NAME)
-			bits |= people_word_bits(b.bytes + b.entries[i].start, b.entries[i].len);
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		fcinfo->flinfo->fn_extra = b = people_words_builder();
+		MemoryContextSwitchTo(old);
+	}
+	b->used = b->nentries = b->position = 0;
+	add_field(b, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), true, false);
+	for (int i = 0; i < b->nentries; i++)
+	{
+		if (b->entries[i].weight == WEIGHT_NAME)
+			bits |= people_word_bits(b->bytes + b->entries[i].start, b->entries[i].len);
 	}
 	PG_RETURN_INT64((int64) bits);
 }
