@@ -130,7 +130,8 @@ typedef struct Update
 	bool		by_accessors;	/* all generated columns are computed here */
 	ProfileAccessor *columns;	/* per column; for generated ones */
 	bool		only_searched;	/* the only row trigger is search's, which is not called */
-	bool		any_changed;	/* of the generated texts of the row at hand */
+	bool		same_texts;		/* of the row at hand: only times are others */
+	bool		any_changed;	/* of its generated texts */
 	bool		person_changed;	/* name or e-mail */
 	MemoryContext context;		/* of one profile */
 } Update;
@@ -345,7 +346,8 @@ make_row(Update *update, Merge *merge, const ProfileContent *content, struct var
 
 		if (column->attisdropped)
 			new->tts_isnull[i] = true;
-		else if (update->by_accessors && column->attgenerated == ATTRIBUTE_GENERATED_STORED)
+		else if (update->by_accessors && column->attgenerated == ATTRIBUTE_GENERATED_STORED &&
+				 !(update->same_texts && update->columns[i].access != PROFILE_SEEN))
 			make_column(update, merge, content, i);
 		else
 		{
@@ -396,7 +398,10 @@ update_profile(Update *update, Merge *merge, const PendingRow *rows, int n)
 	profile_decode_trusted(stored, &a);
 	merge_rows(rows, n, &b);
 	profile_merge(&a, &b, &both);
-	merged = profile_build(&both);
+	merged = profile_build_later(stored, &a, &both);
+	update->same_texts = merged != NULL;
+	if (merged == NULL)
+		merged = profile_build(&both);
 	if (VARSIZE_ANY_EXHDR(merged) != VARSIZE_ANY_EXHDR(stored) ||
 		memcmp(VARDATA_ANY(merged), VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) != 0)
 	{

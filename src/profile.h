@@ -156,6 +156,8 @@ extern int	profile_evidence_cmp(ProfileEnd end, int nmembers,
 extern void profile_merge(const ProfileContent *a, const ProfileContent *b,
 						  ProfileContent *result);
 extern struct varlena *profile_build(const ProfileContent *content);
+extern struct varlena *profile_build_later(const struct varlena *value, const ProfileContent *before,
+										   const ProfileContent *content);
 extern void profile_take_layout(ProfileLayout *layout, MemoryContext context, uint64 known,
 								uint32 nstrings, const struct varlena *profile);
 extern struct varlena *profile_build_alike(const ProfileLayout *layout, TimestampTz at,

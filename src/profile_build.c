@@ -875,6 +875,67 @@ profile_decode_times(const struct varlena *value, ProfileContent *content)
 	return read_header(&r, value, content);
 }
 
+/* ---------- the same at another time ---------- */
+
+static inline bool
+is_same_string(ProfileString a, ProfileString b)
+{
+	if (a.data == NULL || b.data == NULL)
+		return a.data == b.data;
+	return a.len == b.len && (a.data == b.data || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Do two evidences say the same, whenever? */
+static bool
+say_the_same(int nmembers, const ProfileEvidence *a, const ProfileEvidence *b)
+{
+	if (!is_same_string(a->session, b->session))
+		return false;
+	for (int i = 0; i < nmembers && a->values != b->values; i++)
+	{
+		if (!is_same_string(a->values[i], b->values[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The bytes of a content that says the same as that of a value, but was seen last at another time, as
+ * of somebody who goes on as before: what profile_build() makes of it.  NULL if it says anything
+ * else.
+ */
+struct varlena *
+profile_build_later(const struct varlena *value, const ProfileContent *before, const ProfileContent *content)
+{
+	Reader		r;
+	ProfileContent times;
+	struct varlena *result;
+	unsigned char *p;
+
+	if (content->first_seen != before->first_seen || content->ngroups != before->ngroups)
+		return NULL;
+	for (int g = 0; g < content->ngroups; g++)
+	{
+		const ProfileGroup *a = &before->groups[g];
+		const ProfileGroup *b = &content->groups[g];
+
+		if (b->first.at != a->first.at ||
+			(uint64) content->last_seen - (uint64) b->last.at != (uint64) before->last_seen - (uint64) a->last.at ||
+			!have_same_members(a, b) || !say_the_same(a->nmembers, &a->first, &b->first) ||
+			!say_the_same(a->nmembers, &a->last, &b->last))
+			return NULL;
+	}
+	if (read_header(&r, value, &times) != NULL || bytes_left(&r) > PROFILE_MAX_SIZE - PROFILE_HEADER - MOST_VARINT)
+		return NULL;
+	result = palloc(VARHDRSZ + PROFILE_HEADER + MOST_VARINT + bytes_left(&r));
+	p = (unsigned char *) VARDATA(result);
+	memcpy(p, VARDATA_ANY(value), PROFILE_HEADER);
+	p = put_varint(p + PROFILE_HEADER, (uint64) content->last_seen - (uint64) content->first_seen);
+	memcpy(p, r.p, bytes_left(&r));
+	SET_VARSIZE(result, p + bytes_left(&r) - (unsigned char *) result);
+	return result;
+}
+
 /* ---------- profiles of one event ---------- */
 
 /*

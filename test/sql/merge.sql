@@ -54,6 +54,19 @@ INSERT INTO mrg.events SELECT p.first_seen + (p.last_seen - p.first_seen) / 2, p
 :check
 SELECT count(*) AS written FROM profiles.user_profile p JOIN mrg.before b USING (key) WHERE p.ctid <> b.place AND p.profile::text = b.profile;
 
+-- those who are seen again as they were, whole or in part, or otherwise in one thing
+INSERT INTO mrg.events SELECT timestamptz '2024-01-20Z' + i * interval '1 s', 'again' || i, CASE WHEN i % 3 > 0 THEN 's' || i END, 'Again', CASE WHEN i % 5 > 0 THEN 'Town' END, 'Browser', CASE WHEN i % 2 > 0 THEN '1' END, 'plan' FROM generate_series(1, 100) AS i;
+:check
+INSERT INTO mrg.events SELECT e.ts + interval '1 hour', e.uid, CASE WHEN e.ts < '2024-01-20 00:01:20Z' THEN e.sid ELSE 's' END, CASE WHEN e.ts < '2024-01-20 00:01:10Z' THEN e.name END,
+    CASE WHEN e.ts < '2024-01-20 00:01:00Z' THEN e.city END, CASE WHEN e.ts < '2024-01-20 00:00:50Z' THEN e.browser END, CASE WHEN e.ts < '2024-01-20 00:00:40Z' THEN e.version END, CASE WHEN e.ts < '2024-01-20 00:00:30Z' THEN e.plan ELSE 'other plan' END
+FROM mrg.events e WHERE e.uid LIKE 'again%';
+:check
+INSERT INTO mrg.events SELECT max(e.ts) + interval '1 day', e.uid, max(e.sid), NULL, max(e.city), NULL, NULL, max(e.plan) FROM mrg.events e WHERE e.uid LIKE 'again%' GROUP BY e.uid;
+:check
+SELECT count(*) AS later FROM profiles.users WHERE user_id LIKE 'again%' AND last_seen >= '2024-01-21 01:00:01Z';
+DELETE FROM mrg.events WHERE uid LIKE 'again%';
+:check
+
 -- more than there is memory for; the same users in several parts
 SET maintenance_work_mem = '1MB';
 CALL mrg.add(1, 5000, 6); CALL mrg.add(1, 5000, 7); CALL mrg.add(4000, 6000, 8);
