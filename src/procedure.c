@@ -154,6 +154,9 @@ run_step_again(Run *run, int kind, bool first)
 		PG_END_TRY();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		/* whoever waited for us is to have what it waited for before we want it again */
+		if (!done)
+			pg_usleep(attempt * 20000L);
 		CHECK_FOR_INTERRUPTS();
 	}
 	return more;
