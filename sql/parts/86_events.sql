@@ -299,11 +299,11 @@ CREATE FUNCTION profiles._keep_events() RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF to_regclass('profiles.events') IS NULL AND EXISTS (SELECT FROM profiles.source_config) THEN
+    IF (to_regclass('profiles.events') IS NULL OR to_regclass('profiles.sessions') IS NULL) AND EXISTS (SELECT FROM profiles.source_config) THEN
         BEGIN
             PERFORM profiles._replace_events(NULL);
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'could not make profiles.events anew: %', sqlerrm USING ERRCODE = sqlstate;
+            RAISE WARNING 'could not make profiles.events and profiles.sessions anew: %', sqlerrm USING ERRCODE = sqlstate;
         END;
     ELSE
         PERFORM profiles._keep_grants();

@@ -329,6 +329,9 @@ WHERE attrelid IN ('profiles.events'::regclass, 'profiles.sessions'::regclass) A
 DROP VIEW profiles.events CASCADE;
 SELECT profiles.drop_source('web.more');
 SELECT count(*) AS again FROM web.granted;
+DROP VIEW profiles.sessions;
+CALL profiles.refresh();
+SELECT count(*) AS again FROM web.granted;
 REVOKE ALL ON profiles.events, profiles.sessions FROM regress_profiles_chart, "regress_profiles Odd";
 REVOKE SELECT (page, seen_at) ON profiles.events FROM "regress_profiles Odd";
 CALL profiles.refresh();
