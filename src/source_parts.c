@@ -12,6 +12,7 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "upkeep.h"
@@ -155,7 +156,12 @@ take_source(TupleTableSlot *row, void *to)
 		Oid			table = lfirst_oid(lc);
 
 		if (!profiles_may_be_captured(table))
+		{
+			/* for which nothing of the source can be */
+			if (sources->install && get_rel_relkind(table) == RELKIND_FOREIGN_TABLE)
+				sources->same = false;
 			continue;
+		}
 		if (is_recorded(parts, id, name_of(table)))
 			found += is_captured(parts, table, &arguments);
 		else if (sources->install)
@@ -210,7 +216,7 @@ any_left_triggers(Parts *parts)
 /*
  * _parts_are_recorded(install boolean): are the tables of captured sources those that
  * are recorded, with triggers?  If not install, it does not matter that there are
- * others, too.
+ * others, foreign tables included.
  */
 Datum
 profiles_parts_are_recorded(PG_FUNCTION_ARGS)

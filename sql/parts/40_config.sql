@@ -165,7 +165,7 @@ COMMENT ON TABLE profiles.due IS 'Why a kind has to be rebuilt. The next refresh
 COMMENT ON COLUMN profiles.due.id IS 'Number.';
 COMMENT ON COLUMN profiles.due.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.due.source_id IS 'The source that is the reason, if one is.';
-COMMENT ON COLUMN profiles.due.reason IS 'added, altered, dropped, truncated, detached, partition gone, rebuild.';
+COMMENT ON COLUMN profiles.due.reason IS 'added, altered, dropped, truncated, detached, partition gone, foreign table, rebuild.';
 COMMENT ON COLUMN profiles.due.since IS 'Since when.';
 
 -- The views events and sessions go with any table that they read when it is dropped

@@ -136,18 +136,27 @@ END
 $$;
 COMMENT ON FUNCTION profiles._check_capture(text, text) IS 'Internal: refuses values of capture and on_change.';
 
+CREATE FUNCTION profiles._with_partitions(events regclass) RETURNS SETOF regclass
+    LANGUAGE sql STABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE part AS (
+        SELECT events::oid AS oid
+        UNION
+        SELECT i.inhrelid FROM part p JOIN pg_inherits i ON i.inhparent = p.oid WHERE NOT i.inhdetachpending
+    )
+    SELECT p.oid::regclass FROM part p;
+END;
+COMMENT ON FUNCTION profiles._with_partitions(regclass) IS 'Internal: a relation, and its partitions or children.';
+
 -- The tables that a source is made of, which triggers can be on.
 CREATE FUNCTION profiles._source_part_oids(source_view regclass) RETURNS oid[]
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    WITH RECURSIVE part AS (
-        SELECT profiles._source_relation(source_view)::oid AS oid
-        UNION
-        SELECT i.inhrelid FROM part p JOIN pg_inherits i ON i.inhparent = p.oid WHERE NOT i.inhdetachpending
-    )
-    SELECT array_agg(p.oid)
-    FROM part p JOIN pg_class c ON c.oid = p.oid WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't';
+    SELECT array_agg(c.oid)
+    FROM profiles._with_partitions(profiles._source_relation(source_view)) AS p (oid) JOIN pg_class c ON c.oid = p.oid
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't';
 END;
 COMMENT ON FUNCTION profiles._source_part_oids(regclass) IS 'Internal: the tables that a source is made of; temporary children, which only their session can read, are none.';
 
@@ -213,6 +222,41 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION profiles._notice_uncaptured(text) IS 'Internal: says what is not seen of a table that is not captured.';
+
+-- PostgreSQL collects no rows of foreign tables for a trigger: a statement on the parent of
+-- one fails, if that has triggers as ours.
+CREATE FUNCTION profiles._foreign_part(events regclass) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.oid::regclass FROM profiles._with_partitions(events) AS p (oid) JOIN pg_class c ON c.oid = p.oid
+    WHERE c.relkind = 'f' ORDER BY c.oid::regclass::text COLLATE "C" LIMIT 1;
+END;
+COMMENT ON FUNCTION profiles._foreign_part(regclass) IS 'Internal: a foreign table among the partitions or children of a relation, for which it can''t be captured.';
+
+-- How a relation is captured that shall be captured so: not at all, if that can't be.
+CREATE FUNCTION profiles._possible_capture(events regclass, source text, INOUT capture text, INOUT on_change text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    hint constant text := 'CALL profiles.refresh(since => ...) folds new ones, profiles.rebuild() all.';
+    foreign_part regclass := profiles._foreign_part(events);
+BEGIN
+    IF capture IS NULL OR capture NOT IN ('deferred', 'immediate') THEN
+        RETURN;
+    ELSIF (SELECT c.relkind NOT IN ('r', 'p') FROM pg_class c WHERE c.oid = events) THEN
+        RAISE NOTICE '% is no table, so its events can''t be captured as they change', source USING HINT = hint;
+    ELSIF foreign_part IS NOT NULL THEN
+        RAISE NOTICE '% has the foreign table %, so its events can''t be captured as they change', source, foreign_part USING HINT = hint;
+    ELSE
+        RETURN;
+    END IF;
+    capture := 'none';
+    on_change := 'recompute';
+END
+$$;
+COMMENT ON FUNCTION profiles._possible_capture(regclass, text, text, text) IS 'Internal: the values of capture and on_change that a relation can have; a NOTICE says if these are others.';
 
 -- Triggers and records of a source's tables, as its row says.
 CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
@@ -296,6 +340,7 @@ CREATE FUNCTION profiles._add_source(caller oid, events regclass, preset text, m
 AS $$
 DECLARE
     source_name text := events::text;
+    asked constant text := capture;
     class record;
     columns text[];
     added profiles.source_config;
@@ -326,12 +371,7 @@ BEGIN
     ELSIF EXISTS (SELECT FROM profiles.source_config c WHERE c.source = source_name) THEN
         PERFORM profiles._refuse_duplicate(source_name, events);
     END IF;
-    IF class.relkind NOT IN ('r', 'p') AND capture IN ('deferred', 'immediate') THEN
-        RAISE NOTICE '% is no table, so its events can''t be captured as they change', source_name
-            USING HINT = 'CALL profiles.refresh(since => ...) folds new ones, profiles.rebuild() all.';
-        capture := 'none';
-        on_change := 'recompute';
-    END IF;
+    SELECT p.capture, p.on_change INTO capture, on_change FROM profiles._possible_capture(events, source_name, capture, on_change) p;
     PERFORM profiles._check_capture(capture, on_change);
     IF capture <> 'none' AND NOT has_table_privilege(caller, events, 'TRIGGER') THEN
         RAISE insufficient_privilege USING
@@ -359,7 +399,7 @@ BEGIN
     PERFORM profiles._mark_due(added, 'added');
     PERFORM profiles._replace_events(added.id);
 
-    IF capture = 'none' AND class.relkind IN ('r', 'p') THEN
+    IF asked = 'none' AND class.relkind IN ('r', 'p') THEN
         PERFORM profiles._notice_uncaptured(source_name);
     END IF;
     RETURN source_name;
@@ -429,6 +469,7 @@ DECLARE
     view regclass := to_regclass(profiles._source_view(found.id));
     events regclass;
     adder oid;
+    wanted record;
     before jsonb;
     after jsonb;
 BEGIN
@@ -439,10 +480,11 @@ BEGIN
             MESSAGE = format('the relation of source %s is gone', found.source),
             HINT = format('Remove the source with profiles.drop_source(%L).', found.source);
     END IF;
-    PERFORM profiles._check_capture(coalesce(capture, found.capture), coalesce(on_change, found.on_change));
-
     SELECT c.relowner INTO adder FROM pg_class c WHERE c.oid = view;
     events := profiles._source_relation(view);
+    wanted := profiles._possible_capture(events, found.source, coalesce(capture, found.capture), coalesce(on_change, found.on_change));
+    PERFORM profiles._check_capture(wanted.capture, wanted.on_change);
+
     IF mapping IS NOT NULL OR filter IS NOT NULL THEN
         SELECT jsonb_object_agg(c.name, c.expression) INTO before FROM profiles._source_columns(view) c;
         PERFORM profiles._ddl(format('SELECT profiles._make_view(%s)', found.id));
@@ -464,23 +506,24 @@ BEGIN
         SELECT k, found.id, 'altered' FROM unnest(ARRAY['user', 'account']) AS k
         WHERE before ? (k || '_id') OR after ? (k || '_id');
     END IF;
-    IF coalesce(capture, found.capture) <> found.capture OR coalesce(on_change, found.on_change) <> found.on_change THEN
-        IF capture <> 'none' AND NOT has_table_privilege(adder, events, 'TRIGGER') THEN
+    IF wanted.capture <> found.capture OR wanted.on_change <> found.on_change THEN
+        IF wanted.capture <> 'none' AND NOT has_table_privilege(adder, events, 'TRIGGER') THEN
             RAISE insufficient_privilege USING
                 MESSAGE = format('role %I has no TRIGGER privilege on %s', pg_get_userbyid(adder), events),
                 HINT = 'Ask the owner of the table for it.';
         END IF;
         -- Events came while nothing captured them, or straight into profiles, where a
-        -- rebuild that was interrupted would not have them if it went on.
-        IF found.capture IN ('none', 'immediate') AND coalesce(capture, found.capture) <> found.capture THEN
+        -- rebuild that was interrupted would not have them if it went on. A foreign table
+        -- had some when it came.
+        IF wanted.capture <> found.capture AND (found.capture IN ('none', 'immediate') OR wanted.capture IS DISTINCT FROM capture) THEN
             PERFORM profiles._mark_due(found, 'altered');
         END IF;
         IF capture = 'none' AND found.capture <> 'none' THEN
             PERFORM profiles._notice_uncaptured(found.source);
         END IF;
         UPDATE profiles.source_config c
-        SET capture = coalesce(_alter_source.capture, c.capture),
-            on_change = coalesce(_alter_source.on_change, c.on_change)
+        SET capture = wanted.capture,
+            on_change = wanted.on_change
         WHERE c.id = found.id
         RETURNING c.* INTO found;
         PERFORM profiles._capture_source(found);

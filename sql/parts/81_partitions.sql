@@ -36,20 +36,30 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._new_parts() IS 'Internal: tables of captured sources that are not recorded yet.';
 
-CREATE FUNCTION profiles._left_triggers(OUT relation regclass, OUT source text) RETURNS SETOF record
+CREATE FUNCTION profiles._foreign_parts(OUT source_id integer, OUT relation regclass) RETURNS SETOF record
     LANGUAGE sql STABLE ROWS 1
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT t.tgrelid::regclass, s.source
+    SELECT s.id, f.relation
+    FROM profiles.source_config s, profiles._foreign_part(profiles._source_relation(to_regclass(profiles._source_view(s.id)))) AS f (relation)
+    WHERE s.capture <> 'none' AND f.relation IS NOT NULL;
+END;
+COMMENT ON FUNCTION profiles._foreign_parts() IS 'Internal: captured sources that can''t be captured any more, with a foreign table that has become a part of each.';
+
+CREATE FUNCTION profiles._left_triggers(OUT relation regclass, OUT source text, OUT captured boolean) RETURNS SETOF record
+    LANGUAGE sql STABLE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT t.tgrelid::regclass, s.source, s.capture <> 'none'
     FROM pg_trigger t JOIN profiles.source_config s ON s.id::text = split_part(encode(t.tgargs, 'escape'), '\000', 1)
     WHERE t.tgfoid = 'profiles.capture'::regproc AND t.tgname = 'profiles_insert' AND t.tgparentid = 0
       AND NOT EXISTS (SELECT FROM profiles.source_part p WHERE p.source_id = s.id AND p.relation = t.tgrelid::regclass::text);
 END;
-COMMENT ON FUNCTION profiles._left_triggers() IS 'Internal: tables that are no part of a source any more, but have its triggers.';
+COMMENT ON FUNCTION profiles._left_triggers() IS 'Internal: tables that are no part of a source any more, or of one that is not captured any more, but have its triggers.';
 
 CREATE FUNCTION profiles._parts_are_recorded(install boolean) RETURNS boolean
     AS 'MODULE_PATHNAME', 'profiles_parts_are_recorded' LANGUAGE C STRICT;
-COMMENT ON FUNCTION profiles._parts_are_recorded(boolean) IS 'Internal: are there no rows of _lost_parts, and, if install, none of _new_parts and _left_triggers? Mostly so, and this says it in less time.';
+COMMENT ON FUNCTION profiles._parts_are_recorded(boolean) IS 'Internal: are there no rows of _lost_parts, and, if install, none of _new_parts, _foreign_parts and _left_triggers? Mostly so, and this says it in less time.';
 
 -- Compares the tables of captured sources with those recorded, by name and by
 -- their triggers: what vanished follows on_change, new ones get triggers. Every
@@ -68,7 +78,8 @@ BEGIN
     IF profiles._parts_are_recorded(install) THEN
         RETURN false;
     ELSIF NOT EXISTS (SELECT FROM profiles._lost_parts())
-       AND NOT (install AND (EXISTS (SELECT FROM profiles._new_parts()) OR EXISTS (SELECT FROM profiles._left_triggers()))) THEN
+       AND NOT (install AND (EXISTS (SELECT FROM profiles._new_parts()) OR EXISTS (SELECT FROM profiles._foreign_parts())
+                             OR EXISTS (SELECT FROM profiles._left_triggers()))) THEN
         RETURN false;
     END IF;
     -- Who changes records of both kinds does so after the other kind's upkeep has.
@@ -92,6 +103,15 @@ BEGIN
     IF NOT install THEN
         RETURN true;
     END IF;
+    -- writers fail now: the triggers go, below
+    FOR r IN
+        SELECT f.source_id AS id, f.relation FROM profiles._foreign_parts() f
+        -- not before what has left is kept
+        WHERE NOT EXISTS (SELECT FROM profiles._lost_parts() l WHERE l.source_id = f.source_id)
+        ORDER BY 1
+    LOOP
+        PERFORM profiles._leave_uncaptured(r.id, r.relation);
+    END LOOP;
     FOR r IN
         SELECT s.*, to_regclass(profiles._source_view(s.id)) AS view, n.relation AS part
         FROM profiles._new_parts() n JOIN profiles.source_config s ON s.id = n.source_id
@@ -117,14 +137,40 @@ BEGIN
     END LOOP;
     FOR r IN SELECT t.* FROM profiles._left_triggers() t ORDER BY 1 LOOP
         IF NOT profiles._lock_until(format('SELECT profiles._remove_triggers(%s)', r.relation::oid), until) THEN
-            RAISE NOTICE 'table % has left source %, but is locked by another transaction', r.relation, r.source
-                USING HINT = 'It keeps the triggers of profiles, which do nothing there, until the next refresh.';
+            IF r.captured THEN
+                RAISE NOTICE 'table % has left source %, but is locked by another transaction', r.relation, r.source
+                    USING HINT = 'It keeps the triggers of profiles, which do nothing there, until the next refresh.';
+            ELSE
+                RAISE NOTICE 'table % of source % is locked by another transaction', r.relation, r.source
+                    USING HINT = 'It keeps the triggers of profiles until the next refresh.';
+            END IF;
         END IF;
     END LOOP;
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION profiles._note_parts(boolean, timestamptz) IS 'Internal: notices partitions that came or went.';
+
+-- A foreign table has become a part of a captured source. What it has, and what came meanwhile
+-- without a trigger, a rebuild folds.
+CREATE FUNCTION profiles._leave_uncaptured(source_id integer, foreign_part regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c profiles.source_config := (SELECT s FROM profiles.source_config s WHERE s.id = _leave_uncaptured.source_id);
+BEGIN
+    UPDATE profiles.source_config s SET capture = 'none', on_change = 'recompute' WHERE s.id = c.id;
+    DELETE FROM profiles.source_part p WHERE p.source_id = c.id;
+    PERFORM profiles._mark_due(c, 'foreign table');
+    RAISE WARNING 'source % has the foreign table %, so its events are not captured any more', c.source, foreign_part USING
+        DETAIL = 'With triggers that collect rows, statements on the parent of a foreign table fail.'
+                 || CASE c.on_change WHEN 'keep' THEN ' What is deleted from now on is not kept.' ELSE '' END,
+        HINT = format('CALL profiles.refresh(since => ...) folds new ones. Without that table, profiles.alter_source(%L, capture => %L, on_change => %L) captures them again.',
+                      c.source, c.capture, c.on_change);
+END
+$$;
+COMMENT ON FUNCTION profiles._leave_uncaptured(integer, regclass) IS 'Internal: a source is not captured any more, for a foreign table that has become a part of it.';
 
 -- A partition went, or is another one of the same name. Under recompute its
 -- events are gone; under keep what it had stays, as far as it is there to be

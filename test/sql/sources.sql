@@ -187,6 +187,40 @@ SELECT user_id, first_seen AT TIME ZONE 'UTC' AS first_seen, first_seen_country,
 FROM profiles.users WHERE user_id = '1';
 SELECT source, folded FROM profiles.status WHERE kind = 'user' ORDER BY source;
 SELECT count(*) FROM profiles.verify();
+-- neither is a table captured that has a foreign one, nor made to be
+CREATE TABLE web.mixed (uid text, ts timestamptz, country text) PARTITION BY LIST (country);
+CREATE TABLE web.mixed_1 PARTITION OF web.mixed FOR VALUES IN ('BR', 'AR') PARTITION BY LIST (country);
+CREATE FOREIGN TABLE web.mixed_2 PARTITION OF web.mixed_1 FOR VALUES IN ('BR') SERVER files
+    OPTIONS (program 'echo 2,2026-03-06T00:00:00Z,BR', format 'csv');
+CREATE TABLE web.heir (uid text, ts timestamptz);
+CREATE FOREIGN TABLE web.heir_1 () INHERITS (web.heir) SERVER files OPTIONS (program 'echo 3,2026-03-06T00:00:00Z', format 'csv');
+SET client_min_messages = notice;
+SELECT profiles.add_source('web.mixed', mapping => '{"user_id": "uid"}', on_change => 'keep'),
+       profiles.add_source('web.heir', mapping => '{"user_id": "uid"}', capture => 'immediate');
+SELECT profiles.alter_source('web.mixed', capture => 'deferred', on_change => 'keep');
+SELECT profiles.alter_source('web.joined', capture => 'immediate');
+SELECT profiles.alter_source('web.mixed', on_change => 'keep');
+SELECT profiles.alter_source('web.mixed', capture => 'none');
+SET client_min_messages = warning;
+SELECT source, capture, on_change FROM profiles.sources WHERE source IN ('web.mixed', 'web.heir', 'web.joined') ORDER BY 1;
+SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid IN ('web.mixed'::regclass, 'web.mixed_1'::regclass, 'web.heir'::regclass);
+CALL profiles.refresh();
+SELECT user_id FROM profiles.users WHERE user_id IN ('2', '3') ORDER BY 1;
+-- one that came: what it has is folded
+CREATE FOREIGN TABLE web.parts_3 PARTITION OF web.parts FOR VALUES FROM ('2026-03-01') TO ('2026-04-01') SERVER files
+    OPTIONS (program 'echo 2026-03-06T00:00:00,4,BR', format 'csv');
+SELECT profiles.alter_source('web.parts', mapping => '{"plan": "''x''"}');
+SELECT capture FROM profiles.sources WHERE source = 'web.parts';
+CALL profiles.refresh();
+SELECT user_id FROM profiles.users WHERE user_id = '4';
+DROP FOREIGN TABLE web.parts_3;
+SELECT profiles.alter_source('web.parts', capture => 'deferred');
+CREATE FOREIGN TABLE web.parts_3 PARTITION OF web.parts FOR VALUES FROM ('2026-03-01') TO ('2026-04-01') SERVER files
+    OPTIONS (program 'echo 2026-03-06T00:00:00,5,BR', format 'csv');
+CALL profiles.refresh();
+SELECT profiles.alter_source('web.parts', on_change => 'keep');
+SELECT user_id FROM profiles.users WHERE user_id = '5';
+SELECT profiles.drop_source('web.mixed'), profiles.drop_source('web.heir');
 
 -- row-level security is never bypassed silently
 CREATE TABLE web.secret (ts timestamptz, user_id text);
