@@ -149,6 +149,19 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION profiles._with_partitions(regclass) IS 'Internal: a relation, and its partitions or children.';
 
+CREATE FUNCTION profiles._with_parents(relations regclass[]) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE part AS (
+        SELECT unnest(relations)::oid AS oid
+        UNION
+        SELECT i.inhparent FROM part p JOIN pg_inherits i ON i.inhrelid = p.oid WHERE NOT i.inhdetachpending
+    )
+    SELECT p.oid::regclass FROM part p;
+END;
+COMMENT ON FUNCTION profiles._with_parents(regclass[]) IS 'Internal: relations, and what they are partitions or children of.';
+
 -- The tables that a source is made of, which triggers can be on.
 CREATE FUNCTION profiles._source_part_oids(source_view regclass) RETURNS oid[]
     LANGUAGE sql STABLE
@@ -258,6 +271,54 @@ END
 $$;
 COMMENT ON FUNCTION profiles._possible_capture(regclass, text, text, text) IS 'Internal: the values of capture and on_change that a relation can have; a NOTICE says if these are others.';
 
+-- A table has the triggers of one source, so no other that it is a part of can be captured. To
+-- be asked when the triggers are made: their locks keep those away who make others.
+CREATE FUNCTION profiles._check_unshared(source_id integer, parts regclass[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this text := (SELECT c.source FROM profiles.source_config c WHERE c.id = source_id);
+    other text;
+BEGIN
+    SELECT c.source INTO other
+    FROM profiles._with_parents(parts) AS p (relation)
+    JOIN profiles.source_config c ON p.relation = profiles._source_relation(to_regclass(profiles._source_view(c.id)))
+    WHERE c.capture <> 'none' AND c.id <> source_id
+    ORDER BY c.id LIMIT 1;
+    IF FOUND THEN
+        RAISE object_in_use USING
+            MESSAGE = format('%s and %s have tables in common, so only one of them can be captured', this, other),
+            HINT = format('Say capture => ''none'' for %s, or remove source %s with profiles.drop_source(%L).', this, other, other);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._check_unshared(integer, regclass[]) IS 'Internal: refuses to capture tables that another captured source is made of.';
+
+-- Says what changes a captured table without a trigger of it.
+CREATE FUNCTION profiles._notice_unseen(source text, events regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parents text := (SELECT string_agg(p.relation::text, ', ' ORDER BY p.relation::text COLLATE "C")
+                     FROM profiles._with_parents(ARRAY[events]) AS p (relation) WHERE p.relation <> events);
+    unlogged text := (SELECT min(c.oid::regclass::text COLLATE "C")
+                      FROM profiles._with_partitions(events) AS p (oid) JOIN pg_class c ON c.oid = p.oid
+                      WHERE c.relkind = 'r' AND c.relpersistence = 'u');
+BEGIN
+    IF parents IS NOT NULL THEN
+        RAISE NOTICE 'what statements on % do to % is not captured', parents, source
+            USING HINT = 'A statement fires the triggers of the table that it names. If there are such statements, add that table instead.';
+    END IF;
+    IF unlogged IS NOT NULL THEN
+        RAISE NOTICE '% is unlogged: after a crash it is empty, which is not captured', unlogged
+            USING HINT = 'Then CALL profiles.rebuild().';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION profiles._notice_unseen(text, regclass) IS 'Internal: says what triggers do not see of a table that is captured.';
+
 -- Triggers and records of a source's tables, as its row says.
 CREATE FUNCTION profiles._capture_source(found profiles.source_config) RETURNS void
     LANGUAGE plpgsql
@@ -272,6 +333,7 @@ BEGIN
     ELSE
         PERFORM profiles._ddl(format('SELECT profiles._install_triggers(%L, %s, %L, %L, NULL)',
                                      view, found.id, found.capture, found.on_change));
+        PERFORM profiles._check_unshared(found.id, profiles._source_part_oids(view)::regclass[]);
         INSERT INTO profiles.source_part (source_id, relation, kind, folded)
         SELECT found.id, n, k.kind, true
         FROM unnest(profiles._source_parts(view)) AS n, profiles._source_kind k WHERE k.source_id = found.id;
@@ -401,6 +463,8 @@ BEGIN
 
     IF asked = 'none' AND class.relkind IN ('r', 'p') THEN
         PERFORM profiles._notice_uncaptured(source_name);
+    ELSIF capture <> 'none' THEN
+        PERFORM profiles._notice_unseen(source_name, events);
     END IF;
     RETURN source_name;
 END
@@ -520,6 +584,8 @@ BEGIN
         END IF;
         IF capture = 'none' AND found.capture <> 'none' THEN
             PERFORM profiles._notice_uncaptured(found.source);
+        ELSIF found.capture = 'none' THEN
+            PERFORM profiles._notice_unseen(found.source, events);
         END IF;
         UPDATE profiles.source_config c
         SET capture = wanted.capture,

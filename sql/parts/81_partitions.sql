@@ -74,6 +74,7 @@ AS $$
 DECLARE
     until timestamptz := locked_at + least(current_setting('deadlock_timeout')::interval * 0.8, interval '2 s');
     r record;
+    hint text;
 BEGIN
     IF profiles._parts_are_recorded(install) THEN
         RETURN false;
@@ -119,6 +120,7 @@ BEGIN
     LOOP
         BEGIN
             IF profiles._lock_until(format('SELECT profiles._install_triggers(%L, %s, %L, %L, %s)', r.view, r.id, r.capture, r.on_change, profiles._table(r.part)::oid), until) THEN
+                PERFORM profiles._check_unshared(r.id, ARRAY[profiles._table(r.part)]);
                 INSERT INTO profiles.source_part (source_id, relation, kind, folded)
                 SELECT r.id, r.part, k.kind, false FROM profiles._source_kind k WHERE k.source_id = r.id;
             ELSE
@@ -126,13 +128,14 @@ BEGIN
                     USING HINT = 'It is not captured yet. The next refresh sees to that, and folds its events.';
             END IF;
         EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
             IF profiles._ends_call(sqlstate) THEN
                 RAISE;
             END IF;
             RAISE WARNING 'table % of source % can''t be captured: %', r.part, r.source, sqlerrm USING
                 ERRCODE = sqlstate,
-                HINT = format('Role %I, which added the source, needs the TRIGGER privilege on it. The next refresh tries again.',
-                              (SELECT pg_get_userbyid(v.relowner) FROM pg_class v WHERE v.oid = r.view));
+                HINT = coalesce(nullif(hint, ''), format('Role %I, which added the source, needs the TRIGGER privilege on it. The next refresh tries again.',
+                              (SELECT pg_get_userbyid(v.relowner) FROM pg_class v WHERE v.oid = r.view)));
         END;
     END LOOP;
     FOR r IN SELECT t.* FROM profiles._left_triggers() t ORDER BY 1 LOOP

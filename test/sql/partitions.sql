@@ -349,6 +349,42 @@ CALL profiles.refresh('user');
 CALL profiles.refresh('account');
 SELECT account_id, last_seen FROM profiles.accounts;
 SELECT key FROM profiles.verify('user') UNION ALL SELECT key FROM profiles.verify('account');
+-- a table has the triggers of one source: no other that it is a part of can be captured
+CREATE TABLE pt.trunk (ts timestamptz NOT NULL, uid text, plan text) PARTITION BY LIST (plan);
+CREATE TABLE pt.trunk_1 PARTITION OF pt.trunk FOR VALUES IN ('a') PARTITION BY LIST (plan);
+CREATE TABLE pt.trunk_2 PARTITION OF pt.trunk_1 FOR VALUES IN ('a');
+CREATE TABLE pt.left_1 (ts timestamptz, uid text);
+CREATE TABLE pt.right_1 (ts timestamptz, uid text);
+CREATE TABLE pt.of_both () INHERITS (pt.left_1, pt.right_1);
+SELECT profiles.add_source('pt.trunk'), profiles.add_source('pt.left_1');
+SELECT profiles.add_source('pt.trunk_2');
+SELECT profiles.add_source('pt.trunk_2', capture => 'none', mapping => '{"user_id": "uid || ''x''", "seen_at": "ts"}');
+SELECT profiles.alter_source('pt.trunk_2', capture => 'immediate');
+SELECT profiles.add_source('pt.right_1');
+SELECT profiles.alter_source('pt.trunk', capture => 'none');
+SELECT profiles.alter_source('pt.trunk_2', capture => 'deferred');
+SELECT profiles.add_source('pt.trunk_1');
+SELECT profiles.alter_source('pt.trunk', capture => 'deferred');
+-- one that becomes a part of another later keeps its triggers, and there is nothing more to do at each refresh
+CREATE TABLE pt.joins (ts timestamptz NOT NULL, uid text, plan text);
+INSERT INTO pt.joins VALUES ('2021-01-01Z', 'joins', 'b');
+SELECT profiles.drop_source('pt.trunk_2'), profiles.alter_source('pt.trunk', capture => 'deferred');
+SELECT profiles.add_source('pt.joins', mapping => '{"user_id": "uid || ''x''", "seen_at": "ts"}');
+CALL profiles.refresh('user');
+ALTER TABLE pt.trunk ATTACH PARTITION pt.joins FOR VALUES IN ('b');
+CALL profiles.refresh('user');
+CALL profiles.refresh('user');
+SELECT relation FROM profiles.source_part WHERE kind = 'user' AND relation ~ 'trunk|joins' ORDER BY 1;
+SELECT source FROM profiles.status WHERE rebuild_due ORDER BY 1;
+INSERT INTO pt.joins VALUES ('2021-01-02Z', 'later', 'b');
+SELECT profiles.drop_source('pt.joins');
+CALL profiles.refresh();
+INSERT INTO pt.joins VALUES ('2021-01-02Z', 'latest', 'b');
+CALL profiles.refresh();
+SELECT user_id FROM profiles.users WHERE user_id ~ 'joins|late' ORDER BY 1;
+SELECT key FROM profiles.verify();
+SELECT profiles.drop_source('pt.trunk'), profiles.drop_source('pt.left_1');
+
 -- a foreign table makes statements on its parent fail that has triggers as ours: none is captured then,
 -- and nothing lost
 CREATE EXTENSION postgres_fdw;

@@ -221,6 +221,21 @@ CALL profiles.refresh();
 SELECT profiles.alter_source('web.parts', on_change => 'keep');
 SELECT user_id FROM profiles.users WHERE user_id = '5';
 SELECT profiles.drop_source('web.mixed'), profiles.drop_source('web.heir');
+-- what triggers will not see of what they are on
+CREATE TABLE web.tree (uid text, ts timestamptz, country text) PARTITION BY LIST (country);
+CREATE TABLE web.tree_1 PARTITION OF web.tree FOR VALUES IN ('BR', 'AR') PARTITION BY LIST (country);
+CREATE UNLOGGED TABLE web.tree_2 PARTITION OF web.tree_1 FOR VALUES IN ('BR');
+CREATE TABLE web.child () INHERITS (web.heir);
+SET client_min_messages = notice;
+SELECT profiles.add_source('web.tree_2', mapping => '{"user_id": "uid"}');
+SELECT profiles.alter_source('web.tree_2', on_change => 'keep');
+SELECT profiles.alter_source('web.tree_2', capture => 'none', on_change => 'recompute');
+SELECT profiles.alter_source('web.tree_2', capture => 'immediate');
+SELECT profiles.add_source('web.child', mapping => '{"user_id": "uid"}');
+SELECT profiles.drop_source('web.tree_2');
+SELECT profiles.add_source('web.tree', mapping => '{"user_id": "uid"}');
+SET client_min_messages = warning;
+SELECT profiles.drop_source('web.tree'), profiles.drop_source('web.child');
 
 -- row-level security is never bypassed silently
 CREATE TABLE web.secret (ts timestamptz, user_id text);
