@@ -192,12 +192,22 @@ filter_branches(SourceDefinition *source)
 	return sql.data;
 }
 
+/* Are keys equal only if their bytes are, as the query would compare them? */
+static bool
+compares_bytes(SourceColumn *key)
+{
+	Oid			collation = exprCollation((Node *) key->expr);
+
+	return OidIsValid(collation) && get_collation_isdeterministic(collation);
+}
+
 /*
  * The events that are asked for, where that is not all: parameters 2 and 3.  Those
- * without a time may be of any, and are counted.
+ * without a time may be of any, and are counted.  "indexed" gives all events of the
+ * keys, and maybe more; an index may serve it.
  */
 static void
-add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *time)
+add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *indexed, const char *time)
 {
 	const char *word = " WHERE ";
 
@@ -210,6 +220,8 @@ add_conditions(ProfilesFold *fold, StringInfo sql, const char *key, const char *
 	if (fold->keys != (Datum) 0)
 	{
 		appendStringInfo(sql, "%s(%s) = ANY ($2)", word, key);
+		if (strcmp(indexed, key) != 0)
+			appendStringInfo(sql, " AND (%s) = ANY ($2)", indexed);
 		word = " AND ";
 	}
 	if (fold->since != DT_NOBEGIN)
@@ -238,7 +250,10 @@ fold_query(ProfilesFold *fold, const char *from)
 	SourceColumn *seen_at = profiles_find_column(source, "seen_at");
 	char	   *filters = filter_branches(source);
 	bool		flat = key->is_column && seen_at->is_column && filters[0] == '\0';
-	const char *k = key->expression;
+	/* what is equal by another collation are different keys */
+	const char *k = compares_bytes(key) ? key->expression
+		: psprintf("(%s) COLLATE pg_catalog.\"C\"", key->expression);
+	const char *indexed = key->is_column ? key->expression : k;
 	const char *t = seen_at->expression;
 	const char *f = filters[0] ? psprintf("CASE%s END", filters) : "NULL::text";
 	char	   *left_out;
@@ -258,7 +273,7 @@ fold_query(ProfilesFold *fold, const char *from)
 						alias, f, k,
 						seen_at->is_column ? t : psprintf("CASE WHEN %s IS NULL THEN %s END", f, t),
 						from, alias);
-		k = "\"profiles key\"";
+		k = indexed = "\"profiles key\"";
 		t = "\"profiles time\"";
 	}
 
@@ -277,7 +292,7 @@ fold_query(ProfilesFold *fold, const char *from)
 					 "FILTER (WHERE coalesce((%s) LIKE 'future %%', true)), "
 					 "count(*), NULL::text FROM %s",
 					 k, k, k, left_out, longest_value(fold), t, attribute_pairs(fold), left_out, from);
-	add_conditions(fold, &sql, k, t);
+	add_conditions(fold, &sql, k, indexed, t);
 	appendStringInfoString(&sql, " GROUP BY 1, 2");
 	return sql.data;
 }

@@ -348,6 +348,51 @@ RESET work_mem;
 RESET maintenance_work_mem;
 
 SELECT profiles.drop_source(s.source) FROM profiles.sources s ORDER BY s.source;
+CALL profiles.refresh();
+
+-- keys are bytes, whatever collation the columns have that they come from
+CREATE COLLATION folds.no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE folds.collated (usr_id text COLLATE folds.no_case, org text COLLATE folds.no_case, ts timestamptz, note text);
+INSERT INTO folds.collated SELECT chr(65 + n % 3 + n / 3 % 2 * 32), chr(65 + n % 2 + n / 2 % 2 * 32), timestamptz '2024-01-01' + n * interval '1 day', 'n' || n
+FROM generate_series(1, 120) n;
+SELECT profiles.add_source('folds.collated', mapping => '{"account_id": "org || ''.'' || org", "note": "note"}');
+CREATE VIEW folds.collated_shown AS
+SELECT 'user' AS kind, user_id COLLATE "C" AS key, first_seen, last_seen, first_note, last_note FROM profiles.users
+UNION ALL SELECT 'account', account_id COLLATE "C", first_seen, last_seen, first_note, last_note FROM profiles.accounts;
+CREATE VIEW folds.collated_wrong AS
+WITH expected (kind, key, first_seen, last_seen, first_note, last_note) AS (
+    SELECT k.kind, k.key COLLATE "C", min(e.ts), max(e.ts), (array_agg(e.note ORDER BY e.ts))[1], (array_agg(e.note ORDER BY e.ts DESC))[1]
+    FROM folds.collated e, LATERAL (VALUES ('user', e.usr_id), ('account', e.org || '.' || e.org)) k (kind, key)
+    WHERE e.note <> 'filtered' GROUP BY 1, 2
+)
+(TABLE expected EXCEPT ALL TABLE folds.collated_shown) UNION ALL (TABLE folds.collated_shown EXCEPT ALL TABLE expected)
+UNION ALL SELECT 'verify', key, NULL, NULL, NULL, NULL FROM profiles.verify('user')
+UNION ALL SELECT 'verify', key, NULL, NULL, NULL, NULL FROM profiles.verify('user', 0.5)
+UNION ALL SELECT 'verify', key, NULL, NULL, NULL, NULL FROM profiles.verify('account');
+CALL profiles.rebuild();
+SELECT kind, string_agg(key, ' ' ORDER BY key) AS keys FROM folds.collated_shown GROUP BY 1 ORDER BY 1;
+TABLE folds.collated_wrong;
+UPDATE folds.collated SET note = note || ' changed' WHERE ts = '2024-04-30';
+DELETE FROM folds.collated WHERE ts IN ('2024-01-02', '2024-04-29');
+INSERT INTO folds.collated VALUES ('z', 'z', '2024-01-01', 'z'), ('Z', 'Z', '2024-01-02', 'Z');
+CALL profiles.refresh();
+TABLE folds.collated_wrong;
+-- of some keys no more than theirs; an index of the column's own collation serves
+CREATE INDEX ON folds.collated (usr_id);
+SELECT format('profiles.source_%s', id) AS collated FROM profiles.source_config WHERE source = 'folds.collated' \gset
+SET enable_seqscan = off;
+SELECT key, events FROM profiles._fold(:'collated', 'user', keys => ARRAY['A', 'b', 'none']) ORDER BY key COLLATE "C";
+RESET enable_seqscan;
+-- with a filter
+SELECT profiles.alter_source('folds.collated', filter => 'note <> ''filtered''');
+UPDATE folds.collated SET note = 'filtered' WHERE ts IN ('2024-04-28', '2024-01-03');
+CALL profiles.rebuild();
+TABLE folds.collated_wrong;
+DELETE FROM folds.collated WHERE ts = '2024-01-01' OR ts > '2024-04-15';
+CALL profiles.refresh();
+TABLE folds.collated_wrong;
+SELECT profiles.drop_source('folds.collated');
+CALL profiles.refresh();
 DROP SCHEMA folds CASCADE;
 REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
 DROP ROLE folds_adder;
