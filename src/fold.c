@@ -300,24 +300,33 @@ fold_query(ProfilesFold *fold, const char *from)
 /* ---------- running it ---------- */
 
 /*
- * Errors that come from a row's data.  Others are about the source as a whole
- * (a column gone, a right revoked) or about the server, and are thrown.
+ * Is an error that was thrown while rows were evaluated the row's fault?  Input of
+ * many types and functions of users throw what they like, so it is, unless it is
+ * clearly about the source as a whole (something is gone, a right was revoked, a
+ * server does not answer) or about this server or the transaction.
  */
 static bool
-is_data_error(int sqlstate)
+is_row_error(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-		case ERRCODE_DATA_EXCEPTION:
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
-		case ERRCODE_PLPGSQL_ERROR:
-		case ERRCODE_EXTERNAL_ROUTINE_EXCEPTION:
-		case ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_FEATURE_NOT_SUPPORTED:
-			return true;
-		default:
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
+		case ERRCODE_INVALID_CATALOG_NAME:
+		case ERRCODE_INVALID_SCHEMA_NAME:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_FDW_ERROR:
 			return false;
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+			/* as malformed text of a tsquery, a jsonpath or an hstore is, too */
+			return sqlstate == ERRCODE_SYNTAX_ERROR;
+		default:
+			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
+				sqlstate != ERRCODE_DATA_CORRUPTED && sqlstate != ERRCODE_INDEX_CORRUPTED;
 	}
 }
 
@@ -501,9 +510,11 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	/* whatever the view's columns are, the rows are what we declare */
 	SetTuplestoreDestReceiverParams(receiver.store, fold->store, fold->store_context, true,
 									fold->tupdesc, "the fold of a source has other columns");
+	fold->evaluates = false;
 	desc = CreateQueryDesc(plan_query(fold, sql, params), sql, GetActiveSnapshot(), InvalidSnapshot,
 						   &receiver.pub, params, NULL, 0);
 	ExecutorStart(desc, 0);
+	fold->evaluates = true;
 	ExecutorRun(desc, ForwardScanDirection, 0, true);
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
@@ -513,20 +524,27 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	MemoryContextDelete(context);
 }
 
-/* Folds directly, or else runs the query; rows go to the fold's tuplestore. */
+/*
+ * Folds directly, or else runs the query; rows go to the fold's tuplestore.  A direct
+ * fold that fails as it begins is no matter: the query, tried next, would too.
+ */
 static void
 run_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
 {
-	if (direct != NULL && profiles_fold_directly(fold, direct, time_limit()))
-		return;
 	if (direct != NULL)
+	{
+		fold->evaluates = true;
+		if (profiles_fold_directly(fold, direct, time_limit()))
+			return;
 		tuplestore_clear(fold->store);
+	}
 	run_query(fold, sql, params);
 }
 
 /*
- * Does so in a subtransaction.  Returns 0, or the SQLSTATE of a data error; what
- * had been given by then may be in the store.
+ * Does so in a subtransaction.  Returns 0, or the SQLSTATE of an error that is a row's
+ * fault, which none is before rows are evaluated; what had been given by then may be
+ * in the store.
  */
 static int
 try_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
@@ -551,7 +569,7 @@ try_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo 
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		sqlstate = error->sqlerrcode;
-		if (!is_data_error(sqlstate))
+		if (!fold->evaluates || !is_row_error(sqlstate))
 		{
 			MemoryContextSwitchTo(context);
 			CurrentResourceOwner = owner;

@@ -159,6 +159,7 @@ typedef struct ProfilesFold
 																 * here, if the
 																 * fold is direct */
 	void	   *put_to;
+	bool		evaluates;		/* has planning ended, so that an error may be a row's fault? */
 } ProfilesFold;
 
 extern SourceDefinition *profiles_our_source(Oid function, Oid view);

@@ -59,7 +59,7 @@ TABLE bs.wrong;
 CALL profiles.refresh('user');
 
 -- a source that was folded: what profiles have of it stays, whatever is computed anew
-UPDATE bs.switch SET state = 'XX000';
+UPDATE bs.switch SET state = '58030';
 INSERT INTO bs.good VALUES (200, '2023-03-01Z', 'u1', 'newest'), (201, '2023-03-02Z', 'new', 'new');
 DELETE FROM bs.good WHERE uid = 'u2';
 UPDATE bs.good SET plan = 'changed' WHERE uid = 'u3';
@@ -114,6 +114,23 @@ UPDATE bs.switch SET state = 'P0001';
 CALL profiles.rebuild('user');
 SELECT left_out FROM profiles.status WHERE source = 'bs.bad';
 UPDATE bs.switch SET state = '';
+CALL profiles.rebuild('user');
+TABLE bs.wrong;
+
+-- but before a row is looked at, no error is a row's
+SELECT profiles.alter_source('bs.bad', mapping => '{"plan": "plan || bs.trick('''')"}');
+CALL profiles.rebuild('user');
+TABLE bs.wrong;
+\set VERBOSITY terse
+UPDATE bs.switch SET state = '42601';
+SELECT count(*) FROM profiles.verify('user');
+UPDATE bs.switch SET state = 'XX000';
+SELECT count(*) FROM profiles.verify('user');
+\set VERBOSITY default
+CALL profiles.rebuild('user');
+SELECT error, left_out FROM profiles.status WHERE source = 'bs.bad';
+UPDATE bs.switch SET state = '';
+SELECT profiles.alter_source('bs.bad', mapping => '{"plan": "bs.trick(plan)"}');
 CALL profiles.rebuild('user');
 TABLE bs.wrong;
 

@@ -590,6 +590,47 @@ SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'cap.dirty'::regclas
 :check
 DROP TABLE cap.dirty CASCADE;
 
+-- whatever SQLSTATE the input of a type or a function of the user has for a row
+CREATE TABLE cap.thrown (uid text, at timestamptz, kind text, value text);
+CREATE FUNCTION cap.throw(state text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+$$ BEGIN RAISE 'thrown' USING ERRCODE = state; END $$;
+SELECT profiles.add_source('cap.thrown', mapping => $$ {"user_id": "uid", "seen_at": "at", "value": "CASE kind WHEN 'tsquery' THEN value::tsquery::text WHEN 'jsonpath' THEN jsonb_path_query_first('{\"a\": 1}', value::jsonpath)::text WHEN 'throw' THEN cap.throw(value) ELSE value END"} $$);
+CALL profiles.refresh();
+\set check_thrown 'SELECT user_id, last_seen, last_value FROM profiles.users WHERE user_id ~ \'^t[0-9]\' ORDER BY 1; SELECT folded, left_out, examples, error FROM profiles.status WHERE source = \'cap.thrown\' AND kind = \'user\'; SELECT key FROM profiles.verify();'
+INSERT INTO cap.thrown VALUES ('t1', '2023-01-01', 'tsquery', 'a & b'), ('t1', '2023-01-02', 'tsquery', 'a b'), ('t2', '2023-01-01', 'jsonpath', '$.a'),
+    ('t2', '2023-01-02', 'jsonpath', '$.'), ('t3', '2023-01-01', 'text', 'a'), ('t3', '2023-01-02', 'throw', 'ZZ001'), ('t3', '2023-01-03', 'throw', '45000'),
+    ('t3', '2023-01-04', 'throw', 'U0001'), ('t3', '2023-01-05', 'throw', 'XX000'), ('t3', '2023-01-06', 'throw', '55000'), ('t4', '2023-01-01', 'throw', 'P0001');
+CALL profiles.refresh('user');
+:check_thrown
+UPDATE cap.thrown SET at = at + interval '1 day';
+CALL profiles.refresh('user');
+SELECT key FROM profiles.verify();
+CALL profiles.rebuild('user');
+:check_thrown
+-- but those of the source, the server or the transaction
+DO $$
+DECLARE
+    state text;
+BEGIN
+    FOREACH state IN ARRAY ARRAY['08006', '22012', '25006', '28000', '3D000', '3F000', '40001', '40P01', '42501', '42601', '42703', '42704', '42883', '42P01',
+                                 '53200', '54001', '55000', '55P03', '57014', '58030', 'HV000', 'XX000', 'XX001', 'XX002', 'ZZ001'] LOOP
+        BEGIN
+            INSERT INTO cap.thrown VALUES ('t5', '2023-01-01', 'throw', state);
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            IF sqlstate <> state THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+END
+$$;
+CALL profiles.refresh('user');
+SELECT left_out FROM profiles.status WHERE source = 'cap.thrown' AND kind = 'user';
+SELECT profiles.drop_source('cap.thrown');
+DROP TABLE cap.thrown;
+CALL profiles.refresh();
+:check
+
 -- views and foreign tables can't be captured: a notice says so
 SET client_min_messages = notice;
 CREATE VIEW cap.seen AS SELECT 'v' || id AS user_id, ts FROM cap.events;
