@@ -383,6 +383,8 @@ SELECT format('profiles.source_%s', id) AS collated FROM profiles.source_config 
 SET enable_seqscan = off;
 SELECT key, events FROM profiles._fold(:'collated', 'user', keys => ARRAY['A', 'b', 'none']) ORDER BY key COLLATE "C";
 RESET enable_seqscan;
+SELECT pg_stat_force_next_flush();
+SELECT idx_scan > 0 AS index_was_used FROM pg_stat_user_indexes WHERE relname = 'collated';
 -- with a filter
 SELECT profiles.alter_source('folds.collated', filter => 'note <> ''filtered''');
 UPDATE folds.collated SET note = 'filtered' WHERE ts IN ('2024-04-28', '2024-01-03');

@@ -409,6 +409,13 @@ ALTER TABLE pt.mixed DETACH PARTITION pt.mixed_2;
 INSERT INTO pt.mixed VALUES ('2021-01-03Z', 'near3', 'near');
 CREATE FOREIGN TABLE pt.mixed_3 PARTITION OF pt.mixed FOR VALUES IN ('far') SERVER loopback OPTIONS (schema_name 'pt', table_name 'remote');
 SELECT profiles._parts_are_recorded(false) AS nothing_but_more, profiles._parts_are_recorded(true) AS nothing_to_do;
+-- not before what has left can be kept
+BEGIN;
+LOCK TABLE pt.mixed_2;
+PREPARE TRANSACTION 'mixed';
+CALL profiles.refresh('user');
+SELECT capture, on_change FROM profiles.sources WHERE source = 'pt.mixed';
+ROLLBACK PREPARED 'mixed';
 CALL profiles.refresh('user');
 SELECT capture, on_change FROM profiles.sources WHERE source = 'pt.mixed';
 SELECT * FROM pt.triggers WHERE "table" LIKE 'pt.mixed%';
