@@ -45,13 +45,18 @@ is_complete(Relation index)
 		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin));
 }
 
-/* Is it a btree of a column's order, or (0) of an expression's, as bytes? */
+/*
+ * Is it a btree of a column's order, or (0) of an expression's, as bytes?  Not if others may be
+ * equal by it: it would give the rows of other keys, too.
+ */
 static bool
 serves(Relation index, AttrNumber column)
 {
+	Oid			collation = index->rd_indcollation[0];
+
 	return index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indkey.values[0] == column &&
-		index->rd_indoption[0] == 0 && (column != 0 || index->rd_indcollation[0] == C_COLLATION_OID) &&
-		is_complete(index);
+		index->rd_indoption[0] == 0 && (column != 0 || collation == C_COLLATION_OID) &&
+		(!OidIsValid(collation) || get_collation_isdeterministic(collation)) && is_complete(index);
 }
 
 /* Does an index have signatures of names behind its first column? */

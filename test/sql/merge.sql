@@ -144,6 +144,16 @@ RESET enable_bitmapscan;
 SET enable_seqscan = off;
 SELECT c.*, c = d AS same FROM mrg.counts() c, mrg.counted d;
 RESET enable_seqscan;
+-- by one that takes other keys for the same nobody is looked up, whichever is the older
+CREATE COLLATION mrg.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE INDEX any_case ON profiles.user_profile (key COLLATE mrg.any_case);
+REINDEX INDEX CONCURRENTLY profiles.user_profile_pkey;
+INSERT INTO mrg.events (ts, uid, name) VALUES ('2025-03-01Z', 'U8', 'Somebody else');
+:check
+INSERT INTO mrg.events (ts, uid, name) VALUES ('2025-03-02Z', 'U8', 'Still somebody else');
+:check
+SELECT user_id, user_name FROM profiles.users WHERE lower(user_id) = 'u8' ORDER BY user_id COLLATE "C";
+DROP INDEX profiles.any_case;
 -- a unique one that two profiles would share, in the same merge and in two; what fails takes nothing from pending
 DROP INDEX profiles.one_name;
 CREATE UNIQUE INDEX one_name ON profiles.user_profile (user_name) WHERE last_seen > '2025-01-01Z';
