@@ -15,6 +15,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "compat.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
@@ -322,8 +323,8 @@ is_row_error(int sqlstate)
 		case ERRCODE_FDW_ERROR:
 			return false;
 		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
-			/* as malformed text of a tsquery, a jsonpath or an hstore is, too */
-			return sqlstate == ERRCODE_SYNTAX_ERROR;
+			/* as malformed text of a tsquery, a jsonpath or an hstore is, too, or a long label of an ltree */
+			return sqlstate == ERRCODE_SYNTAX_ERROR || sqlstate == ERRCODE_NAME_TOO_LONG;
 		default:
 			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
 				sqlstate != ERRCODE_DATA_CORRUPTED && sqlstate != ERRCODE_INDEX_CORRUPTED;
@@ -515,7 +516,7 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 						   &receiver.pub, params, NULL, 0);
 	ExecutorStart(desc, 0);
 	fold->evaluates = true;
-	ExecutorRun(desc, ForwardScanDirection, 0, true);
+	PROFILES_EXECUTOR_RUN(desc);
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
