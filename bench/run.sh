@@ -246,5 +246,10 @@ sql -c "SELECT profiles.add_source('bench.rum_captured', preset => 'rum')" >/dev
 set -- $(in_turn "COPY bench.rum_plain FROM '$scratch/rum.copy';" "COPY bench.rum_noticed FROM '$scratch/rum.copy';" "COPY bench.rum_captured FROM '$scratch/rum.copy';")
 row "COPY of 100,000 RUM events, one jsonb column, deferred capture" "$3" "$1" "without" "<= 1.5"
 row "the same, a trigger with a transition table that does nothing" "$2" "$1" "without" ""
+sql -c "CREATE TABLE bench.failing (LIKE bench.events, number text)"
+sql -c "SELECT profiles.add_source('bench.failing', mapping => '{\"account_id\": null, \"number\": \"number::int\"}')" >/dev/null 2>&1
+set -- $(in_turn "INSERT INTO bench.failing SELECT *, '1' FROM bench.extra LIMIT 10000;" \
+    "INSERT INTO bench.failing SELECT *, CASE WHEN row_number() OVER () % 10 = 0 THEN 'none' ELSE '1' END FROM bench.extra LIMIT 10000;")
+row "INSERT of 10,000 events, a tenth of which fail and are left out" "$2" "$1" "if none fails" ""
 echo
 machine

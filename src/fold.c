@@ -54,6 +54,7 @@ PG_FUNCTION_INFO_V1(profiles_check_source);
 #define FOLD_FETCH	50			/* rows read at once */
 #define FOLD_BATCH_SIZE	(64 * 1024 * 1024)	/* as long as they take no more bytes */
 #define MOST_PAIRS	48			/* of arguments of _fold_agg */
+#define PARAM_REASON	4		/* the last parameter of a query, $5 */
 
 /* Columns of a source's view that are no attributes of profiles. */
 static const char *const not_attributes[] = {
@@ -345,22 +346,32 @@ profiles_limit(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(time_limit());
 }
 
-/* Parameters of the fold's query; "rows" only where it reads a batch. */
-static ParamListInfo
-fold_params(ProfilesFold *fold, Datum rows, Oid rows_type)
+/* A query of the fold; with a plan where it runs more than once. */
+typedef struct FoldQuery
 {
-	ParamListInfo params = makeParamList(4);
-	Oid			types[] = {TIMESTAMPTZOID, TEXTARRAYOID, TIMESTAMPTZOID, rows_type};
-	Datum		values[] = {TimestampTzGetDatum(time_limit()), fold->keys,
-	TimestampTzGetDatum(fold->since), rows};
-	bool		nulls[] = {false, fold->keys == (Datum) 0, false, rows == (Datum) 0};
+	char	   *sql;
+	PlannedStmt *plan;
+} FoldQuery;
 
-	for (int i = 0; i < 4; i++)
+/*
+ * Parameters of the fold's query; "rows" only where it reads a batch, and a reason
+ * where one fails.  A plan that is kept is not for these values alone.
+ */
+static ParamListInfo
+fold_params(ProfilesFold *fold, Datum rows, Oid rows_type, bool kept)
+{
+	ParamListInfo params = makeParamList(PARAM_REASON + 1);
+	Oid			types[] = {TIMESTAMPTZOID, TEXTARRAYOID, TIMESTAMPTZOID, rows_type, TEXTOID};
+	Datum		values[] = {TimestampTzGetDatum(time_limit()), fold->keys,
+	TimestampTzGetDatum(fold->since), rows, (Datum) 0};
+	bool		nulls[] = {false, fold->keys == (Datum) 0, false, rows == (Datum) 0, true};
+
+	for (int i = 0; i < params->numParams; i++)
 	{
 		params->params[i].ptype = types[i];
 		params->params[i].value = values[i];
 		params->params[i].isnull = nulls[i];
-		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].pflags = kept ? 0 : PARAM_FLAG_CONST;
 	}
 	return params;
 }
@@ -496,12 +507,13 @@ destroy_receiver(DestReceiver *self)
 }
 
 static void
-run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
+run_query(ProfilesFold *fold, FoldQuery *query, ParamListInfo params)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "fold query",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	FoldReceiver receiver = {{receive_folded, start_receiver, end_receiver, destroy_receiver, DestTuplestore}};
+	PlannedStmt *plan;
 	QueryDesc  *desc;
 
 	receiver.store = CreateDestReceiver(DestTuplestore);
@@ -512,7 +524,8 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
 	SetTuplestoreDestReceiverParams(receiver.store, fold->store, fold->store_context, true,
 									fold->tupdesc, "the fold of a source has other columns");
 	fold->evaluates = false;
-	desc = CreateQueryDesc(plan_query(fold, sql, params), sql, GetActiveSnapshot(), InvalidSnapshot,
+	plan = query->plan != NULL ? query->plan : plan_query(fold, query->sql, params);
+	desc = CreateQueryDesc(plan, query->sql, GetActiveSnapshot(), InvalidSnapshot,
 						   &receiver.pub, params, NULL, 0);
 	ExecutorStart(desc, 0);
 	fold->evaluates = true;
@@ -530,7 +543,7 @@ run_query(ProfilesFold *fold, const char *sql, ParamListInfo params)
  * fold that fails as it begins is no matter: the query, tried next, would too.
  */
 static void
-run_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
+run_fold(ProfilesFold *fold, DirectFold *direct, FoldQuery *query, ParamListInfo params)
 {
 	if (direct != NULL)
 	{
@@ -539,7 +552,7 @@ run_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo 
 			return;
 		tuplestore_clear(fold->store);
 	}
-	run_query(fold, sql, params);
+	run_query(fold, query, params);
 }
 
 /*
@@ -548,7 +561,7 @@ run_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo 
  * in the store.
  */
 static int
-try_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo params)
+try_fold(ProfilesFold *fold, DirectFold *direct, FoldQuery *query, ParamListInfo params)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -558,7 +571,7 @@ try_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo 
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		run_fold(fold, direct, sql, params);
+		run_fold(fold, direct, query, params);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -586,39 +599,73 @@ try_fold(ProfilesFold *fold, DirectFold *direct, const char *sql, ParamListInfo 
 
 /* ---------- rows that fail ---------- */
 
-/* Counts one bad row, with its key if that much of it can be evaluated. */
-static void
-store_bad_row(ProfilesFold *fold, int sqlstate, ParamListInfo params)
+/* What is run for each batch, planned once. */
+typedef struct FoldBatches
 {
-	SourceColumn *key = profiles_find_column(fold->source, psprintf("%s_id", fold->kind));
-	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
-	char	   *reason = psprintf("error %s", unpack_sql_state(sqlstate));
-	char	   *format = "SELECT %s, %s::text, NULL::profiles.profile, 1::bigint, NULL::text FROM unnest($4) AS %s";
+	ProfilesFold *fold;
+	Oid			row_type;
+	FoldQuery	rows;
+	FoldQuery	bad_row;
+	FoldQuery	bad_row_of_no_key;	/* where that can't be evaluated either */
+} FoldBatches;
 
-	reason = quote_literal_cstr(reason);
-	if (try_fold(fold, NULL, psprintf(format, psprintf("left(%s, %d)", key->expression, LEFT_OUT_EXAMPLE), reason, alias), params) != 0)
-		(void) try_fold(fold, NULL, psprintf(format, "NULL::text", reason, alias), params);
+static ParamListInfo
+batch_params(FoldBatches *batches, Datum rows)
+{
+	return fold_params(batches->fold, rows, get_array_type(batches->row_type), true);
+}
+
+static FoldQuery
+plan_for_batches(FoldBatches *batches, char *sql)
+{
+	FoldQuery	query = {sql, plan_query(batches->fold, sql, batch_params(batches, (Datum) 0))};
+
+	return query;
 }
 
 static void
-fold_batch(ProfilesFold *fold, const char *sql, Datum *rows, int n)
+begin_batches(FoldBatches *batches, ProfilesFold *fold)
 {
+	SourceColumn *key = profiles_find_column(fold->source, psprintf("%s_id", fold->kind));
+	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
+	char	   *bad_row = "SELECT %s, $5, NULL::profiles.profile, 1::bigint, NULL::text FROM unnest($4) AS %s";
+
+	batches->fold = fold;
+	batches->row_type = get_rel_type_id(fold->relation);
+	batches->rows = plan_for_batches(batches, fold_query(fold, "unnest($4)"));
+	batches->bad_row = plan_for_batches(batches, psprintf(bad_row, psprintf("left(%s, %d)", key->expression, LEFT_OUT_EXAMPLE), alias));
+	batches->bad_row_of_no_key = plan_for_batches(batches, psprintf(bad_row, "NULL::text", alias));
+}
+
+/* Counts one bad row, with its key if that much of it can be evaluated. */
+static void
+store_bad_row(FoldBatches *batches, int sqlstate, ParamListInfo params)
+{
+	ParamExternData *reason = &params->params[PARAM_REASON];
+
+	reason->value = CStringGetTextDatum(psprintf("error %s", unpack_sql_state(sqlstate)));
+	reason->isnull = false;
+	if (try_fold(batches->fold, NULL, &batches->bad_row, params) != 0)
+		(void) try_fold(batches->fold, NULL, &batches->bad_row_of_no_key, params);
+}
+
+static void
+fold_batch(FoldBatches *batches, Datum *rows, int n)
+{
+	ProfilesFold *fold = batches->fold;
 	Tuplestorestate *store = fold->store;
 	ParamListInfo params;
-	Oid			row_type = get_rel_type_id(fold->relation);
 	int16		len;
 	bool		byval;
 	char		align;
 	int			sqlstate;
 
-	get_typlenbyvalalign(row_type, &len, &byval, &align);
-	params = fold_params(fold, PointerGetDatum(construct_array(rows, n, row_type,
-															   len, byval, align)),
-						 get_array_type(row_type));
+	get_typlenbyvalalign(batches->row_type, &len, &byval, &align);
+	params = batch_params(batches, PointerGetDatum(construct_array(rows, n, batches->row_type, len, byval, align)));
 
 	/* a batch that fails must leave none of its rows behind */
 	fold->store = tuplestore_begin_heap(false, false, work_mem);
-	sqlstate = try_fold(fold, NULL, sql, params);
+	sqlstate = try_fold(fold, NULL, &batches->rows, params);
 	if (sqlstate == 0)
 	{
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(fold->tupdesc, &TTSOpsMinimalTuple);
@@ -633,12 +680,12 @@ fold_batch(ProfilesFold *fold, const char *sql, Datum *rows, int n)
 		return;
 
 	if (n == 1)
-		store_bad_row(fold, sqlstate, params);
+		store_bad_row(batches, sqlstate, params);
 	else
 	{
 		/* halves: few bad rows in a batch cost few tries */
-		fold_batch(fold, sql, rows, n / 2);
-		fold_batch(fold, sql, rows + n / 2, n - n / 2);
+		fold_batch(batches, rows, n / 2);
+		fold_batch(batches, rows + n / 2, n - n / 2);
 	}
 }
 
@@ -648,7 +695,6 @@ fold_in_batches(ProfilesFold *fold)
 {
 	const char *alias = quote_identifier(get_rel_name(fold->source->relation));
 	const char *from = fold->rows != NULL ? fold->rows_name : profiles_qualified_name(fold->relation);
-	char	   *sql = fold_query(fold, "unnest($4)");
 	char	   *rows_query = psprintf("SELECT ROW(%s.*)::%s FROM %s AS %s", alias,
 									  format_type_be_qualified(get_rel_type_id(fold->relation)),
 									  from, alias);
@@ -657,11 +703,13 @@ fold_in_batches(ProfilesFold *fold)
 	SPIPlanPtr	plan;
 	Portal		portal;
 	EphemeralNamedRelation enr;
+	FoldBatches batches;
 	Datum		rows[FOLD_BATCH];
 	int			n = 0;
 	Size		size = 0;		/* of them */
 	long		fetch = 1;		/* few at a time, one if they are large */
 
+	begin_batches(&batches, fold);
 	SPI_connect();
 	enr = transition_table(fold);
 	if (enr != NULL && SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
@@ -690,7 +738,7 @@ fold_in_batches(ProfilesFold *fold)
 				continue;
 			if (n == FOLD_BATCH || (n > 0 && size + row_size > FOLD_BATCH_SIZE))
 			{
-				fold_batch(fold, sql, rows, n);
+				fold_batch(&batches, rows, n);
 				MemoryContextReset(batch);
 				n = 0;
 				size = 0;
@@ -701,7 +749,7 @@ fold_in_batches(ProfilesFold *fold)
 			size += row_size;
 		}
 		if (fetched->numvals == 0 && n > 0)
-			fold_batch(fold, sql, rows, n);
+			fold_batch(&batches, rows, n);
 		MemoryContextSwitchTo(old);
 		if (fetched->numvals == 0)
 			break;
@@ -792,7 +840,7 @@ profiles_fold_rows(ProfilesFold *fold)
 	ProfilesRole caller;
 	ParamListInfo params;
 	DirectFold *direct;
-	char	   *sql = NULL;
+	FoldQuery	query = {NULL, NULL};
 	bool		can_fail = false;
 	ListCell   *lc;
 
@@ -802,7 +850,7 @@ profiles_fold_rows(ProfilesFold *fold)
 		return;
 	}
 	caller = become_adder(fold->source);
-	params = fold_params(fold, (Datum) 0, TEXTARRAYOID);
+	params = fold_params(fold, (Datum) 0, TEXTARRAYOID, false);
 	direct = direct_fold(fold);
 	/* one big aggregation may use what maintenance may use */
 	if (fold->rows == NULL)
@@ -811,7 +859,7 @@ profiles_fold_rows(ProfilesFold *fold)
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		(void) set_config_option("hash_mem_multiplier", "1",
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-		sql = fold_query(fold, profiles_qualified_name(fold->relation));
+		query.sql = fold_query(fold, profiles_qualified_name(fold->relation));
 	}
 	if (direct != NULL)
 		can_fail = profiles_direct_fold_can_fail(direct);
@@ -822,8 +870,8 @@ profiles_fold_rows(ProfilesFold *fold)
 	}
 
 	if (!can_fail)
-		run_fold(fold, direct, sql, params);
-	else if (try_fold(fold, direct, sql, params) != 0)
+		run_fold(fold, direct, &query, params);
+	else if (try_fold(fold, direct, &query, params) != 0)
 	{
 		tuplestore_clear(fold->store);
 		fold_in_batches(fold);
@@ -945,7 +993,7 @@ profiles_check_source(PG_FUNCTION_ARGS)
 		if (profiles_source_feeds(fold.source, kinds[i]))
 			(void) plan_query(&fold,
 							  fold_query(&fold, profiles_qualified_name(fold.source->relation)),
-							  fold_params(&fold, (Datum) 0, TEXTARRAYOID));
+							  fold_params(&fold, (Datum) 0, TEXTARRAYOID, false));
 	}
 	SPI_finish();
 	profiles_become_caller(caller);
