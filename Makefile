@@ -36,6 +36,7 @@ OBJS = \
 	src/filter.o \
 	src/first_last.o \
 	src/fold.o \
+	src/fold_query.o \
 	src/fold_tables.o \
 	src/import.o \
 	src/import_diff.o \

@@ -163,14 +163,16 @@ typedef struct ProfilesFold
 } ProfilesFold;
 
 extern SourceDefinition *profiles_our_source(Oid function, Oid view);
-extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
 extern bool profiles_prepare_fold(ProfilesFold *fold);
 extern void profiles_fold_rows(ProfilesFold *fold);
+extern char *profiles_qualified_name(Oid relation);
+
+/* fold_query.c */
+extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
 extern SourceColumn *profiles_find_column(SourceDefinition *source, const char *name);
 extern List *profiles_filter_columns(SourceDefinition *source);
 extern char *profiles_filter_reason(SourceColumn *column);
 extern List *profiles_attribute_columns(SourceDefinition *source, const char *kind, List **names);
-extern char *profiles_qualified_name(Oid relation);
 
 /* direct_fold.c */
 extern DirectFold *profiles_prepare_direct_fold(ProfilesFold *fold);
