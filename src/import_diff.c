@@ -128,7 +128,7 @@ start_part(Diff *diff, double rows)
 	MemoryContextReset(diff->part);
 	old = MemoryContextSwitchTo(diff->part);
 	diff->nrows = 0;
-	diff->size = Max(1024, pg_nextpower2_32(Min(rows, 1 << 28)));
+	diff->size = pg_nextpower2_32(Max(1024, Min(rows, 1 << 28)));
 	diff->rows = MemoryContextAllocHuge(diff->part, sizeof(DiffRow) * diff->size);
 	diff->mask = 2 * diff->size - 1;
 	diff->table = MemoryContextAllocExtended(diff->part, sizeof(DiffSlot) * ((Size) diff->mask + 1),
