@@ -119,6 +119,9 @@ DECLARE
     kind text;
 BEGIN
     FOREACH kind IN ARRAY ARRAY['user', 'account'] LOOP
+        -- they have no key, and rows are deleted: a publication of all tables asks for that
+        EXECUTE format('ALTER TABLE profiles.%I REPLICA IDENTITY FULL', kind || '_pending');
+        EXECUTE format('ALTER TABLE profiles.%I REPLICA IDENTITY FULL', kind || '_packed');
         EXECUTE format('ALTER TABLE profiles.%I OWNER TO %s', kind || '_pending', $own$@extowner@$own$);
         EXECUTE format('COMMENT ON TABLE profiles.%I IS %L', kind || '_pending',
                        format('What was captured and is not yet in profiles.%s_profile; refresh puts it there.', kind));
@@ -148,6 +151,7 @@ CREATE TABLE profiles.kept (
     source text NOT NULL,
     profile profiles.profile NOT NULL
 );
+ALTER TABLE profiles.kept REPLICA IDENTITY FULL;
 COMMENT ON TABLE profiles.kept IS 'Events that are gone from sources whose on_change is keep, and new ones of subjects that were forgotten without being blocked, folded; a subject may have several rows until they are merged. Part of every recomputation.';
 COMMENT ON COLUMN profiles.kept.kind IS 'user or account.';
 COMMENT ON COLUMN profiles.kept.key IS 'Key of the subject.';
@@ -177,6 +181,7 @@ CREATE TABLE profiles.view_grant (
     privilege text NOT NULL,
     grantable boolean NOT NULL
 );
+ALTER TABLE profiles.view_grant REPLICA IDENTITY FULL;
 COMMENT ON TABLE profiles.view_grant IS 'Grants on events and sessions, as the last refresh, rebuild or change of a source saw them.';
 COMMENT ON COLUMN profiles.view_grant.view IS 'events or sessions.';
 COMMENT ON COLUMN profiles.view_grant.column_name IS 'The column, if the grant is on one.';

@@ -314,6 +314,7 @@ BEGIN
                        kind || '_search', kind || '_search_due', kind || '_word', kind || '_search_stat');
         EXECUTE format('CREATE TABLE profiles.%I (key text PRIMARY KEY, search tsvector NOT NULL, attributes tsvector NOT NULL)', kind || '_search');
         EXECUTE format('CREATE TABLE profiles.%I (key text NOT NULL, people boolean NOT NULL)', kind || '_search_due');
+        EXECUTE format('ALTER TABLE profiles.%I REPLICA IDENTITY FULL', kind || '_search_due');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, keys integer[] NOT NULL)', kind || '_word');
         EXECUTE format('CREATE TABLE profiles.%I (word text COLLATE "C" PRIMARY KEY, people integer NOT NULL, attributes integer NOT NULL, imported integer NOT NULL)',
                        kind || '_search_stat');

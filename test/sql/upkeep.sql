@@ -20,6 +20,15 @@ CREATE TABLE up.past (kind text, key text, ts timestamptz, plan text);
 CREATE TABLE up.refused (kind text, key text);
 CREATE TABLE up.sources (name text);
 INSERT INTO up.sources VALUES ('events');
+-- all that follows under a publication of all tables, which asks how rows that go are told apart
+ALTER TABLE up.past REPLICA IDENTITY FULL;
+ALTER TABLE up.refused REPLICA IDENTITY FULL;
+ALTER TABLE up.sources REPLICA IDENTITY FULL;
+SET client_min_messages = error;
+CREATE PUBLICATION up_tables FOR ALL TABLES;
+SET client_min_messages = warning;
+SELECT c.relname FROM pg_class c
+WHERE c.relnamespace = 'profiles'::regnamespace AND c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
 CREATE VIEW up.counted AS
 SELECT c.* FROM (
     SELECT 'user' AS kind, uid AS key, ts, plan FROM up.events WHERE 'events' IN (TABLE up.sources)
@@ -432,6 +441,7 @@ SELECT count(*) AS users FROM profiles.users;
 
 -- a rebuild that is interrupted: profiles are in their old or new state, and the next refresh completes it
 CREATE TABLE up.switch (fails boolean);
+ALTER TABLE up.switch REPLICA IDENTITY FULL;
 INSERT INTO up.switch VALUES (false);
 CREATE FUNCTION up.brittle(plan text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -543,4 +553,5 @@ TABLE up.triggers;
 SELECT count(*) - 1 = (SELECT count(*) FROM up.before) AS intact FROM up.events;
 DROP EXTENSION profiles;
 CREATE EXTENSION profiles;
+DROP PUBLICATION up_tables;
 DROP SCHEMA up CASCADE;
