@@ -374,6 +374,8 @@ BEGIN
     EXECUTE format('CREATE TABLE %s (key text NOT NULL, %s)', profiles._import_table(added.id),
                    (SELECT string_agg(format('%I %s', n.attribute, profiles._attribute_type(n.type)), ', ' ORDER BY n.position)
                     FROM profiles._chosen_columns(source, source_key, attributes) n));
+    -- until it has a primary key
+    EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', profiles._import_table(added.id));
     EXECUTE format('COMMENT ON TABLE %s IS %L', profiles._import_table(added.id),
                    format('Custom attributes of profiles.%s, copied from %s; key: its column %s. Written by profiles.sync().',
                           profiles._relation(kind), source_name, source_key));
@@ -455,7 +457,7 @@ CREATE FUNCTION profiles._settle_import(import_id integer) RETURNS boolean
 AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass(profiles._import_table(import_id) || '_pkey') AND NOT i.indisprimary) THEN
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT attributes_%s_pkey PRIMARY KEY USING INDEX attributes_%2$s_pkey',
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT attributes_%s_pkey PRIMARY KEY USING INDEX attributes_%2$s_pkey, REPLICA IDENTITY DEFAULT',
                        profiles._import_table(import_id), import_id);
     END IF;
     RETURN true;
