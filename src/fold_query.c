@@ -129,7 +129,7 @@ attribute_pairs(ProfilesFold *fold)
 	List	   *columns = profiles_attribute_columns(fold->source, fold->kind, &names);
 	/* where arguments are too many, an array does; all its values must fit into memory */
 	bool		array = list_length(columns) > MOST_PAIRS;
-	char	   *format = array ? psprintf(", %%s, left((%%s)::text, %u)", fold_longest_value(fold)) : ", %s, (%s)";
+	char	   *format = array ? psprintf(", %%s, left((%%s)::text%%s, %u)", fold_longest_value(fold)) : ", %s, (%s)%s";
 	StringInfoData sql;
 	ListCell   *name;
 	ListCell   *column;
@@ -138,8 +138,14 @@ attribute_pairs(ProfilesFold *fold)
 		return pstrdup(", VARIADIC ARRAY[]::text[]");
 	initStringInfo(&sql);
 	forboth(name, names, column, columns)
-		appendStringInfo(&sql, format, quote_literal_cstr(lfirst(name)),
-						 ((SourceColumn *) lfirst(column))->expression);
+	{
+		SourceColumn *value = lfirst(column);
+		/* arguments that say different collations are an error, even where none is asked for */
+		bool		collate = !value->is_column && (array || OidIsValid(exprCollation((Node *) value->expr)));
+
+		appendStringInfo(&sql, format, quote_literal_cstr(lfirst(name)), value->expression,
+						 collate ? " COLLATE pg_catalog.\"default\"" : "");
+	}
 	return array ? psprintf(", VARIADIC ARRAY[%s]", sql.data + 2) : sql.data;
 }
 

@@ -395,6 +395,20 @@ CALL profiles.refresh();
 TABLE folds.collated_wrong;
 SELECT profiles.drop_source('folds.collated');
 CALL profiles.refresh();
+
+-- expressions that say by which collation, each by another; the second fold's many are an array
+CREATE TABLE folds.said (usr_id text, ts timestamptz, a text, b text, n int);
+INSERT INTO folds.said VALUES ('s1', '2024-01-01', 'A', 'b', 1), ('s1', '2024-01-02', 'C', 'd', 2), ('s2', '2024-01-01', NULL, 'E', 3);
+SELECT profiles.add_source('folds.said', mapping => '{"a": "lower(a COLLATE \"C\")", "b": "upper(b COLLATE \"POSIX\")", "n": "n + 1"}');
+CALL profiles.rebuild();
+SELECT user_id, first_a, last_a, first_b, last_b, last_n FROM profiles.users ORDER BY 1;
+SELECT key FROM profiles.verify('user');
+SELECT profiles.alter_source('folds.said', mapping => (SELECT jsonb_object_agg('many_' || i, format('n + %s', i)) || '{"a": "lower(a COLLATE \"C\")", "b": "upper(b COLLATE \"POSIX\")"}' FROM generate_series(1, 60) i));
+CALL profiles.rebuild();
+SELECT user_id, first_a, last_a, first_b, last_b FROM profiles.users ORDER BY 1;
+SELECT key FROM profiles.verify('user');
+SELECT profiles.drop_source('folds.said');
+CALL profiles.refresh();
 DROP SCHEMA folds CASCADE;
 REVOKE ALL ON FUNCTION profiles.add_source FROM folds_adder;
 DROP ROLE folds_adder;
