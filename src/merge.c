@@ -216,9 +216,8 @@ find_accessors(Update *update, Merge *merge)
  * quickly, and so is what it does.
  */
 static bool
-only_search_triggers(Merge *merge)
+only_search_triggers(Merge *merge, TriggerDesc *triggers)
 {
-	TriggerDesc *triggers = merge->storage->trigdesc;
 
 	if (triggers == NULL || !triggers->trig_update_after_row)
 		return false;
@@ -252,7 +251,7 @@ begin_update(Update *update, Merge *merge)
 	/* these may wait for somebody, and write something */
 	ExecBSUpdateTriggers(plain->estate, plain->relinfo);
 	plain_update_begin(plain);
-	update->only_searched = update->by_accessors && update->transition == NULL && only_search_triggers(merge);
+	update->only_searched = update->by_accessors && update->transition == NULL && only_search_triggers(merge, plain->relinfo->ri_TrigDesc);
 	update->context = AllocSetContextCreate(CurrentMemoryContext, "merged profile", ALLOCSET_DEFAULT_SIZES);
 	return true;
 }
