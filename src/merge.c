@@ -218,7 +218,6 @@ find_accessors(Update *update, Merge *merge)
 static bool
 only_search_triggers(Merge *merge, TriggerDesc *triggers)
 {
-
 	if (triggers == NULL || !triggers->trig_update_after_row)
 		return false;
 	for (int i = 0; i < triggers->numtriggers; i++)
