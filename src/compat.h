@@ -168,6 +168,13 @@ DirectInputFunctionCallSafe(PGFunction func, char *str, Oid typioparam,
 	DefineIndex((table), (statement), InvalidOid, InvalidOid, InvalidOid, false, true, true, true, false)
 #endif
 
+/* 18 says before a declaration, not behind it, that a function does not return. */
+#if PG_VERSION_NUM >= 180000
+#define PROFILES_NORETURN pg_noreturn
+#else
+#define PROFILES_NORETURN pg_attribute_noreturn()
+#endif
+
 /* Not a version but a compiler: asks for memory that is needed soon. */
 #if defined(__GNUC__)
 #define PROFILES_PREFETCH(address) __builtin_prefetch(address)

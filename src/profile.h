@@ -145,7 +145,7 @@ profile_string(const char *data, Size len)
 
 /* profile_build.c */
 extern bool profile_name_is_valid(const char *name, Size len);
-extern void profile_name_error(const char *name) pg_attribute_noreturn();
+PROFILES_NORETURN extern void profile_name_error(const char *name);
 extern int	profile_group_prefix(ProfileString name);
 extern int	profile_group_cmp(ProfileString a, ProfileString b);
 extern bool profile_is_session(ProfileString name);
