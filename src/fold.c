@@ -19,7 +19,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
-#include "fold_query.h"
 #include "funcapi.h"
 #include "left_out.h"
 #include "miscadmin.h"

@@ -4,10 +4,10 @@
  */
 #include "postgres.h"
 
-#include "fold_query.h"
 #include "left_out.h"
 #include "nodes/nodeFuncs.h"
 #include "profile.h"
+#include "upkeep.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"

@@ -168,6 +168,8 @@ extern void profiles_fold_rows(ProfilesFold *fold);
 extern char *profiles_qualified_name(Oid relation);
 
 /* fold_query.c */
+extern char *fold_query(ProfilesFold *fold, const char *from);
+extern uint32 fold_longest_value(ProfilesFold *fold);
 extern bool profiles_source_feeds(SourceDefinition *source, const char *kind);
 extern SourceColumn *profiles_find_column(SourceDefinition *source, const char *name);
 extern List *profiles_filter_columns(SourceDefinition *source);
